@@ -1,0 +1,40 @@
+/* The child of a fork: a normal process again, which shares nothing with the
+ * parent. Until this has run, the handler's look at the pid gives every signal
+ * its default action, so a child that never gets here can still be ended. */
+#include "ge_platform.h"
+
+#include "ge_fork.h"
+#include "ge_handler.h"
+
+#include <unistd.h>
+
+void
+ge__fork_adopt(void)
+{
+    atomic_store(&ge__mailbox.owner, (int)getpid());
+}
+
+void
+ge_fork_child(unsigned sections)
+{
+    /* The order: first the table, while the pid still differs, so that a
+     * signal in between takes the default action and touches nothing. */
+    ge__trap_fork_child();
+    ge__watcher_fork_child();
+    ge__fds_fork_child();
+    ge__latch_fork_child();
+    ge__section_fork_child(sections);
+    for (int i = 0; i < GE_MAX_CELLS; i++) {
+        atomic_store(&ge__mailbox.cells[i], NULL);
+    }
+    for (int s = 1; s < GE_NSIG; s++) {
+        atomic_store(&ge__mailbox.signals[s].count, 0);
+        atomic_store(&ge__mailbox.signals[s].nudged, 0);
+        ge__record_clear(&ge__mailbox.signals[s].first);
+        ge__record_clear(&ge__mailbox.signals[s].last);
+    }
+    /* Handlers of the parent's other threads were copied halfway. */
+    atomic_store(&ge__mailbox.inflight, 0);
+    ge_reset();
+    ge__fork_adopt();
+}

@@ -1,0 +1,16 @@
+/* What the parts forget in a forked child. */
+#ifndef GE_FORK_H
+#define GE_FORK_H
+
+/* The mailbox is about this process from now on. Call from: any thread,
+ * under the lock of the traps. */
+void ge__fork_adopt(void);
+
+/* Each in its own file. Call from: the fork child, its only thread. */
+void ge__trap_fork_child(void);
+void ge__fds_fork_child(void);
+void ge__watcher_fork_child(void);
+void ge__latch_fork_child(void);
+void ge__section_fork_child(unsigned sections);
+
+#endif

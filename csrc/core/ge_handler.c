@@ -1,0 +1,287 @@
+/* The top half: everything that runs in a signal handler.
+ *
+ * Lock-free atomics and async-signal-safe calls, nothing else; no thread-local
+ * storage, whose first use may allocate. Fact first, wake-up second: in the
+ * other order a sleeper can wake, find nothing, and sleep through the fact. */
+#include "ge_platform.h"
+
+#include "ge_handler.h"
+#include "ge_pass.h"
+#include "ge_wake.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a lock in a handler deadlocks");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the state word must be atomic");
+_Static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "cells must be atomic");
+
+struct ge__mailbox ge__mailbox;
+
+static inline uint64_t
+pack(enum ge_state state, int64_t when)
+{
+    return ((uint64_t)when & ~UINT64_C(3)) | (uint64_t)state;
+}
+
+static inline enum ge_state
+state_of(uint64_t word)
+{
+    return (enum ge_state)(word & 3u);
+}
+
+static inline int64_t
+time_of(uint64_t word)
+{
+    return (int64_t)(word & ~UINT64_C(3));
+}
+
+/* One accepted step, or none. State and time are one word, so two signals at
+ * the same moment cannot both be the first, nor can the second be measured
+ * against the time before the first:
+ *   A reads RUNNING; B reads RUNNING; A writes STOPPING at t;
+ *   B's exchange fails, B reads STOPPING at t, and t is too young. */
+static bool
+advance(unsigned roles, int64_t now)
+{
+    uint64_t was = atomic_load(&ge__mailbox.word);
+    uint64_t next;
+
+    do {
+        if (state_of(was) == GE_RUNNING && roles & GE_ROLE_STOP) {
+            next = pack(GE_STOPPING, now);
+        } else if (state_of(was) == GE_STOPPING && roles & GE_ROLE_HURRY &&
+                   now - time_of(was) >= GE_HURRY_GAP_NS) {
+            next = pack(GE_HURRY, now);
+        } else {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&ge__mailbox.word, &was, next));
+    return true;
+}
+
+static void
+flip_cells(void)
+{
+    for (int i = 0; i < GE_MAX_CELLS; i++) {
+        struct ge_cell *cell = atomic_load(&ge__mailbox.cells[i]);
+
+        if (cell != NULL) {
+            atomic_store(&cell->slot, cell->on);
+        }
+    }
+}
+
+static void
+poke(void)
+{
+    switch (atomic_load(&ge__mailbox.backend)) {
+    case GE_FUTEX:
+        ge__wake_futex_poke();
+        break;
+    case GE_PIPE:
+        ge__wake_pipe_poke();
+        break;
+    default:
+        break;
+    }
+}
+
+/* The part that a signal and ge_stop() share. */
+static bool
+step(unsigned roles, const struct ge_info *info)
+{
+    bool moved = advance(roles, info->when);
+
+    if (moved) {
+        (void)ge__record_first(&ge__mailbox.stop, info);
+    }
+    if (roles & GE_ROLE_STOP) {
+        /* Whoever lost the exchange flips too: the winner may have been
+         * preempted between the two. */
+        flip_cells();
+    }
+    poke();
+    return moved;
+}
+
+static void
+describe(struct ge_info *out, int signum, const siginfo_t *info)
+{
+    *out = (struct ge_info) { .signum = signum, .pid = -1, .when = ge_now() };
+    if (info == NULL) {
+        return;
+    }
+    out->code = info->si_code;
+    switch (info->si_code) {
+    case SI_QUEUE:
+        out->value = info->si_value.sival_int;
+        /* fallthrough */
+    case SI_USER:
+#if defined(SI_KERNEL)
+    case SI_KERNEL:
+#endif
+#if GE_SI_THREAD != 0
+    case GE_SI_THREAD:
+#endif
+        out->pid = (int)info->si_pid;
+        out->uid = (int)info->si_uid;
+        break;
+    default: /* a timer, a message queue, ...: the union holds other things */
+        break;
+    }
+}
+
+static bool
+in_main(void)
+{
+    return atomic_load(&ge__mailbox.have_main) &&
+           pthread_equal(pthread_self(), ge__mailbox.main);
+}
+
+void
+ge__nudge(int signum)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+
+    if (atomic_load(&ge__mailbox.have_main) &&
+        atomic_exchange(&s->nudged, 1) == 0 &&
+        pthread_kill(ge__mailbox.main, signum) != 0) {
+        atomic_store(&s->nudged, 0);
+    }
+}
+
+static bool
+is_nudge(struct ge__signal *s, const siginfo_t *info, bool main)
+{
+    return main && info != NULL && info->si_code == GE_SI_THREAD &&
+           (int)info->si_pid == atomic_load(&ge__mailbox.owner) &&
+           atomic_exchange(&s->nudged, 0) == 1;
+}
+
+static void
+accept_signal(int signum, unsigned roles, const siginfo_t *info, bool main)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+    struct ge_info what;
+
+    describe(&what, signum, info);
+    atomic_fetch_add(&s->count, 1);
+    (void)ge__record_first(&s->first, &what);
+    (void)ge__record_write(&s->last, &what);
+    if (roles & GE_ROLE_HOLD) {
+        atomic_fetch_add(&s->held, 1);
+    }
+    if (roles & GE_ROLE_TRIP) {
+        atomic_store(&s->trip, 1);
+    }
+    (void)step(roles, &what);
+    if (!main && info != NULL) {
+        ge__nudge(signum);
+    }
+}
+
+bool
+ge__is_ours(const struct sigaction *sa)
+{
+    /* The flag is looked at second: macOS may report it with SIG_DFL. */
+    return sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN &&
+           sa->sa_flags & SA_SIGINFO && sa->sa_sigaction == ge__on_signal;
+}
+
+void
+ge__on_signal(int signum, siginfo_t *info, void *context)
+{
+    int saved = errno; /* we may have interrupted code about to read it */
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+    uintptr_t first = (uintptr_t)SIG_DFL, second = (uintptr_t)SIG_DFL;
+    int first_flags = 0, second_flags = 0;
+    unsigned roles;
+
+    if (getpid() != atomic_load(&ge__mailbox.owner)) {
+        /* A child of fork() before its repair, or one of vfork(), in whose
+         * hands the parent's memory still is: nothing may be touched. */
+        ge__pass_default(signum);
+        errno = saved;
+        return;
+    }
+    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    roles = atomic_load(&s->roles);
+    if (roles == 0) {
+        first = ge__pass_owner(signum, &first_flags);
+        if (first == (uintptr_t)SIG_DFL) {
+            ge__pass_default(signum);
+        }
+    } else {
+        bool main = in_main();
+
+        if (!is_nudge(s, info, main)) {
+            accept_signal(signum, roles, info, main);
+            if (roles & GE_ROLE_CHAIN) {
+                first_flags = atomic_load(&s->original.flags);
+                first = atomic_load(&s->original.function);
+            }
+        }
+        if (roles & GE_ROLE_TRIP && atomic_load(&s->trip)) {
+            second_flags = atomic_load(&s->beneath.flags);
+            second = atomic_load(&s->beneath.function);
+        }
+    }
+    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    /* Other people's functions run after the mailbox was left: one that jumps
+     * out of the handler would otherwise be waited for for ever. */
+    ge__pass_call(first, first_flags, signum, info, context);
+    if (second != first) {
+        ge__pass_call(second, second_flags, signum, info, context);
+    }
+    errno = saved;
+}
+
+int
+ge_forward(int signum)
+{
+    unsigned roles;
+
+    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    roles = atomic_load(&ge__mailbox.signals[signum].roles);
+    if (roles != 0) {
+        /* No siginfo: who sent it is not known. */
+        accept_signal(signum, roles & ~(unsigned)GE_ROLE_TRIP, NULL, true);
+    }
+    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    return roles != 0;
+}
+
+int
+ge_stop(void)
+{
+    struct ge_info what = { .pid = -1, .when = ge_now() };
+    bool moved;
+
+    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    moved = step(GE_ROLE_STOP, &what);
+    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    return moved;
+}
+
+int
+ge_trip(int signum)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+
+    if (!(atomic_load(&s->roles) & GE_ROLE_TRIP)) {
+        return -ENOENT;
+    }
+    atomic_store(&s->trip, 1);
+    ge__nudge(signum);
+    ge_poke();
+    return 0;
+}
+
+void
+ge_poke(void)
+{
+    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    poke();
+    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+}

@@ -1,0 +1,14 @@
+/* A place where threads sleep until something changes: a sequence number and
+ * a way to sleep on it. ge_latch_futex.c and ge_latch_cond.c are the two ways;
+ * one of them is empty. */
+#ifndef GE_LATCH_H
+#define GE_LATCH_H
+
+#include "ge.h"
+
+/* latch: seen, then look at the facts, then wait; wake after the fact. */
+unsigned ge__latch_seen(enum ge_where where);
+int ge__latch_wait(enum ge_where where, unsigned seen, int64_t until);
+void ge__latch_wake(enum ge_where where);
+
+#endif

@@ -1,0 +1,133 @@
+/* The mailbox seen from the threads: state, counters, cells. */
+#include "ge_platform.h"
+
+#include "ge_handler.h"
+
+#include <errno.h>
+#include <sched.h>
+
+static bool
+valid(int signum)
+{
+    return signum > 0 && signum < GE_NSIG;
+}
+
+void
+ge__quiesce(void)
+{
+    while (atomic_load(&ge__mailbox.inflight) != 0) {
+        /* A handler is short and takes no lock: it needs only the processor.
+         */
+        (void)sched_yield();
+    }
+}
+
+enum ge_state
+ge_state(void)
+{
+    return (enum ge_state)(atomic_load(&ge__mailbox.word) & 3u);
+}
+
+int64_t
+ge_state_since(void)
+{
+    return (int64_t)(atomic_load(&ge__mailbox.word) & ~UINT64_C(3));
+}
+
+int
+ge_stop_record(struct ge_info *out)
+{
+    return ge__record_read(&ge__mailbox.stop, out);
+}
+
+void
+ge_reset(void)
+{
+    atomic_store(&ge__mailbox.word, 0);
+    ge__record_clear(&ge__mailbox.stop);
+    for (int i = 1; i < GE_NSIG; i++) {
+        atomic_store(&ge__mailbox.signals[i].held, 0);
+        atomic_store(&ge__mailbox.signals[i].trip, 0);
+    }
+}
+
+uint64_t
+ge_count(int signum)
+{
+    return valid(signum) ? atomic_load(&ge__mailbox.signals[signum].count) : 0;
+}
+
+int
+ge_first(int signum, struct ge_info *out)
+{
+    return valid(signum)
+               ? ge__record_read(&ge__mailbox.signals[signum].first, out)
+               : 0;
+}
+
+int
+ge_last(int signum, struct ge_info *out)
+{
+    return valid(signum)
+               ? ge__record_read(&ge__mailbox.signals[signum].last, out)
+               : 0;
+}
+
+unsigned
+ge_held(int signum)
+{
+    return valid(signum) ? atomic_load(&ge__mailbox.signals[signum].held) : 0;
+}
+
+unsigned
+ge_held_take(int signum)
+{
+    return valid(signum)
+               ? atomic_exchange(&ge__mailbox.signals[signum].held, 0)
+               : 0;
+}
+
+bool
+ge_took(int signum)
+{
+    return valid(signum) &&
+           atomic_exchange(&ge__mailbox.signals[signum].trip, 0) == 1;
+}
+
+int
+ge_cell_add(struct ge_cell *cell)
+{
+    for (int i = 0; i < GE_MAX_CELLS; i++) {
+        struct ge_cell *none = NULL;
+
+        if (atomic_compare_exchange_strong(&ge__mailbox.cells[i], &none,
+                                           cell)) {
+            /* A stop at this moment is not missed:
+             *   handler: state = STOPPING, then reads the slots
+             *   here:    slot = cell,      then reads the state
+             * One of the two sees the other. */
+            if (ge_state() != GE_RUNNING) {
+                atomic_store(&cell->slot, cell->on);
+            }
+            return 0;
+        }
+    }
+    return -ENOSPC;
+}
+
+void
+ge_cell_remove(struct ge_cell *cell)
+{
+    for (int i = 0; i < GE_MAX_CELLS; i++) {
+        struct ge_cell *want = cell;
+
+        if (atomic_compare_exchange_strong(&ge__mailbox.cells[i], &want,
+                                           NULL)) {
+            /* A handler that read the slot before is inside: inflight++ comes
+             * before its read, so the wait below sees it. One that enters
+             * later reads NULL. */
+            ge__quiesce();
+            return;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+/* What this system can do. The only header that asks which system this is,
+ * and the first include of every core .c file.
+ *
+ * Every branch can be forced with -DGE_FORCE_NO_..., so that a Linux machine
+ * can compile and test what it would never take by itself. */
+#ifndef GE_PLATFORM_H
+#define GE_PLATFORM_H
+
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* pipe2, syscall, sched_yield; before any header */
+#endif
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+/* Linux: the kernel's own compare-and-sleep, without a descriptor. */
+#if defined(__linux__) && !defined(GE_FORCE_NO_FUTEX)
+#define GE_HAVE_FUTEX 1
+#else
+#define GE_HAVE_FUTEX 0
+#endif
+
+/* macOS has no pipe2; compat/pipe2.c does the same in three calls. */
+#if defined(__APPLE__) || defined(GE_FORCE_NO_PIPE2)
+#define GE_HAVE_PIPE2 0
+#else
+#define GE_HAVE_PIPE2 1
+#endif
+
+/* macOS cannot choose the clock of a condition variable. */
+#if defined(__APPLE__)
+#define GE_HAVE_CONDATTR_CLOCK 0
+#else
+#define GE_HAVE_CONDATTR_CLOCK 1
+#endif
+
+/* One more than the highest signal number, so that ranges are half-open.
+ * FreeBSD's NSIG leaves out the realtime signals, and FreeBSD and macOS
+ * define NSIG as the highest number. */
+#if defined(_SIG_MAXSIG)
+#define GE_NSIG (_SIG_MAXSIG + 1)
+#elif defined(__APPLE__)
+#define GE_NSIG (NSIG + 1)
+#elif defined(_NSIG)
+#define GE_NSIG _NSIG
+#else
+#define GE_NSIG 65
+#endif
+
+/* si_code of a signal that was sent to one thread. */
+#if defined(SI_TKILL)
+#define GE_SI_THREAD SI_TKILL
+#elif defined(SI_LWP)
+#define GE_SI_THREAD SI_LWP
+#else /* macOS fills si_code with 0 for every sender */
+#define GE_SI_THREAD 0
+#endif
+
+/* Linux writes a "broken pipe" as SIGPIPE to the writing thread. The watcher
+ * has every signal blocked, so nothing is needed here. */
+
+/* Native stacks: Linux threads need room for the static TLS of every library
+ * that is loaded (200 kB of it made 64 kB stacks fail with EINVAL). */
+#define GE_STACK_SIZE (256 * 1024)
+
+/* Ours stay out of the way of programs that close or reuse low numbers. */
+#define GE_LOWEST_FD 64
+
+#define GE_NS_PER_S INT64_C(1000000000)
+
+/* CLOCK_MONOTONIC in nanoseconds. Call from: anywhere, a handler too. */
+static inline int64_t
+ge_now(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail: valid clock */
+    return (int64_t)t.tv_sec * GE_NS_PER_S + (int64_t)t.tv_nsec;
+}
+
+static inline struct timespec
+ge_timespec(int64_t ns)
+{
+    struct timespec t = { .tv_sec = (time_t)(ns / GE_NS_PER_S),
+                          .tv_nsec = (long)(ns % GE_NS_PER_S) };
+    return t;
+}
+
+#endif

@@ -1,0 +1,81 @@
+/* See ge_record.h. Atomics only: the handler calls it. */
+#include "ge_platform.h"
+
+#include "ge_record.h"
+
+static void
+store(struct ge_record *r, unsigned seq, const struct ge_info *info)
+{
+    atomic_store_explicit(&r->signum, info->signum, memory_order_relaxed);
+    atomic_store_explicit(&r->code, info->code, memory_order_relaxed);
+    atomic_store_explicit(&r->pid, info->pid, memory_order_relaxed);
+    atomic_store_explicit(&r->uid, info->uid, memory_order_relaxed);
+    atomic_store_explicit(&r->value, info->value, memory_order_relaxed);
+    atomic_store_explicit(&r->when, info->when, memory_order_relaxed);
+    atomic_store(&r->seq, seq);
+}
+
+bool
+ge__record_write(struct ge_record *r, const struct ge_info *info)
+{
+    unsigned seq = atomic_load(&r->seq);
+
+    if (seq & 1u || !atomic_compare_exchange_strong(&r->seq, &seq, seq | 1u)) {
+        return false;
+    }
+    /* A reader that sees one of the new fields must also see the odd seq: the
+     * exchange above and this fence keep the stores behind it. */
+    atomic_thread_fence(memory_order_release);
+    /* 0 means "nothing yet", so the count skips it when it wraps. */
+    store(r, seq + 2u == 0 ? 2u : seq + 2u, info);
+    return true;
+}
+
+bool
+ge__record_first(struct ge_record *r, const struct ge_info *info)
+{
+    unsigned none = 0;
+
+    if (!atomic_compare_exchange_strong(&r->seq, &none, 1u)) {
+        return false;
+    }
+    atomic_thread_fence(memory_order_release);
+    store(r, 2u, info);
+    return true;
+}
+
+int
+ge__record_read(struct ge_record *r, struct ge_info *out)
+{
+    struct ge_info got;
+    unsigned before, after;
+
+    /* A writer that is preempted halfway leaves an odd seq for a while; the
+     * caller is told "nothing" rather than made to spin on it. A few tries
+     * cover a writer that is merely busy. */
+    for (int tries = 0; tries < 100; tries++) {
+        before = atomic_load(&r->seq);
+        if (before == 0) {
+            return 0;
+        }
+        got.signum = atomic_load_explicit(&r->signum, memory_order_relaxed);
+        got.code = atomic_load_explicit(&r->code, memory_order_relaxed);
+        got.pid = atomic_load_explicit(&r->pid, memory_order_relaxed);
+        got.uid = atomic_load_explicit(&r->uid, memory_order_relaxed);
+        got.value = atomic_load_explicit(&r->value, memory_order_relaxed);
+        got.when = atomic_load_explicit(&r->when, memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        after = atomic_load_explicit(&r->seq, memory_order_relaxed);
+        if (before == after && !(before & 1u)) {
+            *out = got;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void
+ge__record_clear(struct ge_record *r)
+{
+    atomic_store(&r->seq, 0);
+}

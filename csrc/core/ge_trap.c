@@ -1,0 +1,231 @@
+/* Dispositions: taking signals and giving them back. */
+#include "ge_platform.h"
+
+#include "ge_fork.h"
+#include "ge_handler.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* Protects `before` and the order of changes to the kernel's table by us.
+ * Outermost of the core's locks: nothing else is locked while it is held, and
+ * no handler takes it. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction before[GE_NSIG];
+static bool known[GE_NSIG];
+
+static void
+publish(struct ge__action *a, const struct sigaction *sa)
+{
+    bool function = sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN;
+
+    /* Flags first: see struct ge__action. */
+    atomic_store(&a->flags, sa->sa_flags);
+    atomic_store(&a->function, function && sa->sa_flags & SA_SIGINFO
+                                   ? (uintptr_t)sa->sa_sigaction
+                                   : (uintptr_t)sa->sa_handler);
+}
+
+static void
+remember(int signum, const struct sigaction *sa)
+{
+    before[signum] = *sa;
+    known[signum] = true;
+    publish(&ge__mailbox.signals[signum].original, sa);
+}
+
+/* One atomic swap. Returns 1 if something else was there, 0 if we were. */
+static int
+swap_in(int signum, unsigned roles)
+{
+    struct sigaction ours = { .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    struct sigaction old;
+
+    ours.sa_sigaction = ge__on_signal;
+    (void)sigfillset(&ours.sa_mask); /* no nesting between our own */
+    /* What a Python handler wants is to interrupt; everybody else wants to go
+     * on sleeping, reading, connecting as if nothing had come. */
+    if (!(roles & (GE_ROLE_TRIP | GE_ROLE_CHAIN))) {
+        ours.sa_flags |= SA_RESTART;
+    }
+    if (sigaction(signum, &ours, &old) < 0) {
+        return -errno;
+    }
+    if (ge__is_ours(&old)) {
+        return 0;
+    }
+    publish(&ge__mailbox.signals[signum].beneath, &old);
+    return 1;
+}
+
+/* Only what is still ours is given back. */
+static void
+give_back(int signum)
+{
+    struct sigaction now;
+
+    if (sigaction(signum, NULL, &now) == 0 && ge__is_ours(&now)) {
+        /* Somebody may take it between the look and the swap; then the swap
+         * shows it, and theirs is put back. */
+        (void)sigaction(signum, &before[signum], &now);
+        if (!ge__is_ours(&now)) {
+            (void)sigaction(signum, &now, NULL);
+        }
+    }
+}
+
+/* Both loops of ge_trap_set() that change something; under the lock.
+ *
+ * Armed before the swap: a handler that enters because of the swap finds
+ * itself wanted. Unarmed before the give-back: one that enters after it must
+ * not swallow what belongs to the previous owner. */
+static int
+apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
+{
+    for (int s = 1; s < GE_NSIG; s++) {
+        was[s] = atomic_exchange(&ge__mailbox.signals[s].roles, roles[s]);
+        if (roles[s] == 0) {
+            *dropped = *dropped || was[s] != 0;
+            continue;
+        }
+        bool restart_differs =
+            (roles[s] ^ was[s]) & (GE_ROLE_TRIP | GE_ROLE_CHAIN);
+        if (was[s] == 0 || (restart_differs && ge_trap_ours(s))) {
+            int rc = swap_in(s, roles[s]);
+
+            if (rc < 0) {
+                /* Undo what this call did, newest first. */
+                for (; s > 0; s--) {
+                    atomic_store(&ge__mailbox.signals[s].roles, was[s]);
+                    if (roles[s] != 0 && was[s] == 0) {
+                        give_back(s);
+                    }
+                }
+                return rc;
+            }
+        }
+    }
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (roles[s] == 0 && was[s] != 0) {
+            give_back(s);
+        }
+    }
+    return 0;
+}
+
+/* Look at everything that is to be taken before anything is changed. */
+static int
+look(const unsigned roles[GE_NSIG])
+{
+    struct sigaction found;
+
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (roles[s] == 0 || atomic_load(&ge__mailbox.signals[s].roles) != 0) {
+            continue;
+        }
+        if (ge_sig_check(s) < 0) {
+            return ge_sig_check(s);
+        }
+        if (sigaction(s, NULL, &found) < 0) {
+            return -errno;
+        }
+    }
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (roles[s] != 0 && atomic_load(&ge__mailbox.signals[s].roles) == 0 &&
+            sigaction(s, NULL, &found) == 0 && !ge__is_ours(&found)) {
+            remember(s, &found);
+        }
+    }
+    return 0;
+}
+
+int
+ge_trap_set(const unsigned roles[GE_NSIG])
+{
+    unsigned was[GE_NSIG] = { 0 };
+    bool dropped = false;
+    int rc;
+
+    pthread_mutex_lock(&lock);
+    {
+        ge__fork_adopt();
+        rc = look(roles);
+        if (rc == 0) {
+            rc = apply(roles, was, &dropped);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    if (dropped || rc < 0) {
+        ge__quiesce();
+    }
+    return rc;
+}
+
+int
+ge_trap_lay(int signum, bool adopt)
+{
+    unsigned roles;
+    int rc;
+
+    if (ge_sig_check(signum) < 0) {
+        return ge_sig_check(signum);
+    }
+    pthread_mutex_lock(&lock);
+    {
+        struct sigaction now;
+
+        roles = atomic_load(&ge__mailbox.signals[signum].roles);
+        rc = roles == 0 ? -ENOENT : 0;
+        if (rc == 0 && sigaction(signum, NULL, &now) < 0) {
+            rc = -errno;
+        }
+        if (rc == 0 && !ge__is_ours(&now)) {
+            if (adopt) {
+                remember(signum, &now);
+            }
+            rc = swap_in(signum, roles);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+bool
+ge_trap_ours(int signum)
+{
+    struct sigaction now;
+
+    return sigaction(signum, NULL, &now) == 0 && ge__is_ours(&now);
+}
+
+int
+ge_trap_original(int signum, struct sigaction *out)
+{
+    int rc = -ENOENT;
+
+    if (ge_sig_check(signum) < 0) {
+        return ge_sig_check(signum);
+    }
+    pthread_mutex_lock(&lock);
+    {
+        if (known[signum]) {
+            *out = before[signum];
+            rc = 0;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+void
+ge__trap_fork_child(void)
+{
+    /* Another thread of the parent may have held it at the fork. */
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (atomic_exchange(&ge__mailbox.signals[s].roles, 0) != 0) {
+            give_back(s);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+/* The native thread. It wakes sleepers, feeds descriptors and keeps the
+ * deadline. It never takes the GIL, calls Python or writes a report: each of
+ * these can block, and the deadline must hold when they do. */
+#include "ge_platform.h"
+
+#include "ge_end.h"
+#include "ge_fds.h"
+#include "ge_fork.h"
+#include "ge_handler.h"
+#include "ge_latch.h"
+#include "ge_section.h"
+#include "ge_wake.h"
+
+#include <errno.h>
+#include <limits.h>
+
+/* lock: protects started and thread; held over start and join, so that two
+ * callers cannot both do it. Outside the locks of descriptors and latches,
+ * never taken by the watcher itself or a handler. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool started;
+static pthread_t thread;
+
+static atomic_int quit;
+static atomic_int ending;
+static atomic_int told_stop;
+
+unsigned
+ge_backends(void)
+{
+    return (GE_HAVE_FUTEX ? 1u << GE_FUTEX : 0u) | 1u << GE_PIPE;
+}
+
+bool
+ge_ending(void)
+{
+    return atomic_load(&ending);
+}
+
+/* HURRY and no section open: the end. A thread that has the GIL may log and
+ * flush first; if none comes, the watcher does it alone. */
+static int64_t
+hurry(int64_t now)
+{
+    static int64_t last_words;
+
+    if (!ge__section_close()) {
+        return GE_NEVER; /* the section that closes last pokes us */
+    }
+    if (!atomic_exchange(&ending, 1)) {
+        last_words = now + GE_LAST_WORDS_NS;
+    }
+    if (now >= last_words) {
+        ge_end();
+    }
+    return last_words;
+}
+
+/* Signals of GE_ROLE_TRIP that main has not taken. A wake-up can fall between
+ * a thread's check and its system call (3 of 12,000), so it is repeated, at
+ * growing distance. Returns when to look again. */
+static int64_t
+renudge(int64_t now)
+{
+    static int64_t next, step;
+    bool waiting = false;
+
+    for (int s = 1; s < GE_NSIG; s++) {
+        struct ge__signal *sig = &ge__mailbox.signals[s];
+
+        if (atomic_load(&sig->roles) & GE_ROLE_TRIP &&
+            atomic_load(&sig->trip)) {
+            waiting = true;
+            if (next != 0 && now >= next) {
+                ge__nudge(s);
+            }
+        }
+    }
+    if (!waiting) {
+        next = 0;
+        return GE_NEVER;
+    }
+    if (next == 0) {
+        step = GE_NS_PER_S / 1000;
+        next = now + step;
+    } else if (now >= next) {
+        step = step < GE_NS_PER_S ? step * 10 : step;
+        next = now + step;
+    }
+    return next;
+}
+
+static int64_t
+earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Look at everything; returns when to look again at the latest. */
+static int64_t
+turn(void)
+{
+    int64_t now = ge_now();
+    int64_t until = renudge(now);
+
+    if (ge_state() != GE_RUNNING) {
+        if (!atomic_exchange(&told_stop, 1)) {
+            ge__latch_wake(GE_AT_STOP);
+        }
+        if (ge_deadline() <= now) {
+            ge_end();
+        }
+        until = earlier(until, ge_deadline());
+    }
+    if (ge_state() == GE_HURRY) {
+        until = earlier(until, hurry(now));
+    }
+    ge__fds_feed();
+    ge__latch_wake(GE_AT_NEWS);
+    return until;
+}
+
+static void *
+futex_main(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&quit)) {
+        unsigned seen = ge__wake_futex_seen();
+
+        ge__wake_futex_wait(seen, turn());
+    }
+    return NULL;
+}
+
+static void *
+pipe_main(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&quit)) {
+        unsigned seen = ge__wake_pipe_seen();
+
+        ge__wake_pipe_wait(seen, turn());
+    }
+    return NULL;
+}
+
+/* Every signal is blocked in the watcher: it is the one thread that must not
+ * be taken away by one. It inherits the mask, so there is no moment before. */
+static int
+spawn(void *(*run)(void *))
+{
+    pthread_attr_t attr;
+    sigset_t all, old;
+    int rc = pthread_attr_init(&attr);
+
+    if (rc != 0) {
+        return -rc;
+    }
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    (void)pthread_attr_setstacksize(&attr, GE_STACK_SIZE);
+    rc = pthread_create(&thread, &attr, run, NULL);
+    if (rc == EINVAL) {
+        /* The static TLS of the loaded libraries does not fit. */
+        rc = pthread_create(&thread, NULL, run, NULL);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return -rc;
+}
+
+static void
+close_backend(void)
+{
+    int backend = atomic_exchange(&ge__mailbox.backend, 0);
+
+    /* A handler may be about to write into the pipe. */
+    ge__quiesce();
+    if (backend == GE_PIPE) {
+        ge__wake_pipe_close();
+    }
+}
+
+static int
+start(enum ge_backend backend, pthread_t main)
+{
+    int rc = backend == GE_PIPE ? ge__wake_pipe_open() : 0;
+
+    if (rc < 0) {
+        return rc;
+    }
+    ge__fork_adopt();
+    atomic_store(&ge__mailbox.have_main, 0);
+    ge__quiesce(); /* nobody compares with `main` while it changes */
+    ge__mailbox.main = main;
+    atomic_store(&ge__mailbox.have_main, 1);
+    atomic_store(&quit, 0);
+    atomic_store(&told_stop, 0);
+    atomic_store(&ending, 0);
+    ge__section_reopen();
+    ge__end_reset();
+    atomic_store(&ge__mailbox.backend, (int)backend);
+    rc = spawn(backend == GE_PIPE ? pipe_main : futex_main);
+    if (rc < 0) {
+        close_backend();
+    }
+    return rc;
+}
+
+int
+ge_watcher_start(enum ge_backend backend, pthread_t main)
+{
+    int rc = -EALREADY;
+
+    if (!(ge_backends() & 1u << backend)) {
+        return -ENOSYS;
+    }
+    pthread_mutex_lock(&lock);
+    {
+        if (!started) {
+            rc = start(backend, main);
+            started = rc == 0;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+void
+ge_watcher_stop(void)
+{
+    pthread_mutex_lock(&lock);
+    {
+        if (started) {
+            atomic_store(&quit, 1);
+            ge_poke();
+            (void)pthread_join(thread, NULL);
+            close_backend();
+            started = false;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void
+ge__watcher_fork_child(void)
+{
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    started = false;
+    if (atomic_exchange(&ge__mailbox.backend, 0) == GE_PIPE) {
+        ge__wake_pipe_close();
+    }
+}
+
+unsigned
+ge_seen(enum ge_where where)
+{
+    return ge__latch_seen(where);
+}
+
+int
+ge_wait(enum ge_where where, unsigned seen, int64_t until)
+{
+    return ge__latch_wait(where, seen, until);
+}
+
+void
+ge_wake_all(enum ge_where where)
+{
+    ge__latch_wake(where);
+}
