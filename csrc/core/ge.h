@@ -52,6 +52,10 @@ int64_t ge_state_since(void);
  * Returns 1 if this call began the stop, 0 if it had begun before. */
 int ge_stop(void);
 
+/* The same for a signal that came earlier and was only remembered: the record
+ * is that signal's, the time is now. Call from: as above. */
+int ge_promote(int signum);
+
 /* Who began the stop. Call from: any thread.
  * Returns 1 and fills *out once the record is complete, else 0. */
 int ge_stop_record(struct ge_info *out);
@@ -109,6 +113,11 @@ bool ge_trap_ours(int signum);
  * Call from: any thread. 0, or -ENOENT if the signal was never taken. */
 int ge_trap_original(int signum, struct sigaction *out);
 
+/* The kernel's table shows the original function again, put there by somebody
+ * who knows only the function (CPython's signal.signal()): make flags and mask
+ * the original's too. Call from: any thread. 0, or -errno. */
+int ge_trap_refine(int signum);
+
 /* Accept a signal that reached the process by another way than our handler.
  * Call from: any thread, a handler too. 1, or 0 if it is not armed. */
 int ge_forward(int signum);
@@ -130,8 +139,9 @@ unsigned ge_held(int signum);
  * was waiting. Call from: the main thread. */
 bool ge_took(int signum);
 
-/* Ask the main thread to run the handler beneath, as if the signal had come,
- * without counting it. Call from: any thread. 0 or -errno. */
+/* Mark the signal as waiting for the main thread and wake it, again and again
+ * until ge_took(), without counting anything. What main then runs is the
+ * caller's affair. Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
 int ge_trip(int signum);
 
 /* ---- flags, waiters -------------------------------------------------------

@@ -105,33 +105,6 @@ step(unsigned roles, const struct ge_info *info)
     return moved;
 }
 
-static void
-describe(struct ge_info *out, int signum, const siginfo_t *info)
-{
-    *out = (struct ge_info) { .signum = signum, .pid = -1, .when = ge_now() };
-    if (info == NULL) {
-        return;
-    }
-    out->code = info->si_code;
-    switch (info->si_code) {
-    case SI_QUEUE:
-        out->value = info->si_value.sival_int;
-        /* fallthrough */
-    case SI_USER:
-#if defined(SI_KERNEL)
-    case SI_KERNEL:
-#endif
-#if GE_SI_THREAD != 0
-    case GE_SI_THREAD:
-#endif
-        out->pid = (int)info->si_pid;
-        out->uid = (int)info->si_uid;
-        break;
-    default: /* a timer, a message queue, ...: the union holds other things */
-        break;
-    }
-}
-
 static bool
 in_main(void)
 {
@@ -151,6 +124,15 @@ ge__nudge(int signum)
     }
 }
 
+static void
+nudge_from_outside(int signum)
+{
+    /* Counted in, so that ge__mailbox.main does not change meanwhile. */
+    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    ge__nudge(signum);
+    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+}
+
 static bool
 is_nudge(struct ge__signal *s, const siginfo_t *info, bool main)
 {
@@ -160,12 +142,12 @@ is_nudge(struct ge__signal *s, const siginfo_t *info, bool main)
 }
 
 static void
-accept_signal(int signum, unsigned roles, const siginfo_t *info, bool main)
+accept_signal(int signum, unsigned roles, const siginfo_t *info)
 {
     struct ge__signal *s = &ge__mailbox.signals[signum];
     struct ge_info what;
 
-    describe(&what, signum, info);
+    ge__record_describe(&what, signum, info);
     atomic_fetch_add(&s->count, 1);
     (void)ge__record_first(&s->first, &what);
     (void)ge__record_write(&s->last, &what);
@@ -176,9 +158,6 @@ accept_signal(int signum, unsigned roles, const siginfo_t *info, bool main)
         atomic_store(&s->trip, 1);
     }
     (void)step(roles, &what);
-    if (!main && info != NULL) {
-        ge__nudge(signum);
-    }
 }
 
 bool
@@ -196,6 +175,7 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     struct ge__signal *s = &ge__mailbox.signals[signum];
     uintptr_t first = (uintptr_t)SIG_DFL, second = (uintptr_t)SIG_DFL;
     int first_flags = 0, second_flags = 0;
+    bool main, wake_main = false;
     unsigned roles;
 
     if (getpid() != atomic_load(&ge__mailbox.owner)) {
@@ -207,25 +187,23 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     }
     atomic_fetch_add(&ge__mailbox.inflight, 1);
     roles = atomic_load(&s->roles);
+    main = in_main();
     if (roles == 0) {
         first = ge__pass_owner(signum, &first_flags);
         if (first == (uintptr_t)SIG_DFL) {
             ge__pass_default(signum);
         }
-    } else {
-        bool main = in_main();
-
-        if (!is_nudge(s, info, main)) {
-            accept_signal(signum, roles, info, main);
-            if (roles & GE_ROLE_CHAIN) {
-                first_flags = atomic_load(&s->original.flags);
-                first = atomic_load(&s->original.function);
-            }
+    } else if (!is_nudge(s, info, main)) {
+        accept_signal(signum, roles, info);
+        if (roles & GE_ROLE_CHAIN) {
+            first_flags = atomic_load(&s->original.flags);
+            first = atomic_load(&s->original.function);
         }
-        if (roles & GE_ROLE_TRIP && atomic_load(&s->trip)) {
+        if (roles & GE_ROLE_TRIP) {
             second_flags = atomic_load(&s->beneath.flags);
             second = atomic_load(&s->beneath.function);
         }
+        wake_main = !main;
     }
     atomic_fetch_sub(&ge__mailbox.inflight, 1);
     /* Other people's functions run after the mailbox was left: one that jumps
@@ -233,6 +211,11 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     ge__pass_call(first, first_flags, signum, info, context);
     if (second != first) {
         ge__pass_call(second, second_flags, signum, info, context);
+    }
+    if (wake_main) {
+        /* After CPython's handler has noted the signal: a main thread that is
+         * woken before would find nothing and go back to sleep. */
+        nudge_from_outside(signum);
     }
     errno = saved;
 }
@@ -246,7 +229,7 @@ ge_forward(int signum)
     roles = atomic_load(&ge__mailbox.signals[signum].roles);
     if (roles != 0) {
         /* No siginfo: who sent it is not known. */
-        accept_signal(signum, roles & ~(unsigned)GE_ROLE_TRIP, NULL, true);
+        accept_signal(signum, roles & ~(unsigned)GE_ROLE_TRIP, NULL);
     }
     atomic_fetch_sub(&ge__mailbox.inflight, 1);
     return roles != 0;
@@ -265,6 +248,21 @@ ge_stop(void)
 }
 
 int
+ge_promote(int signum)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+    struct ge_info what = { .signum = signum, .pid = -1 };
+    bool moved;
+
+    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    (void)ge__record_read(&s->last, &what);
+    what.when = ge_now();
+    moved = step(GE_ROLE_STOP, &what);
+    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    return moved;
+}
+
+int
 ge_trip(int signum)
 {
     struct ge__signal *s = &ge__mailbox.signals[signum];
@@ -273,8 +271,8 @@ ge_trip(int signum)
         return -ENOENT;
     }
     atomic_store(&s->trip, 1);
-    ge__nudge(signum);
-    ge_poke();
+    nudge_from_outside(signum);
+    ge_poke(); /* the watcher repeats it until main has taken it */
     return 0;
 }
 

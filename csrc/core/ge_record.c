@@ -3,6 +3,33 @@
 
 #include "ge_record.h"
 
+void
+ge__record_describe(struct ge_info *out, int signum, const siginfo_t *info)
+{
+    *out = (struct ge_info) { .signum = signum, .pid = -1, .when = ge_now() };
+    if (info == NULL) {
+        return;
+    }
+    out->code = info->si_code;
+    switch (info->si_code) {
+    case SI_QUEUE:
+        out->value = info->si_value.sival_int;
+        /* fallthrough */
+    case SI_USER:
+#if defined(SI_KERNEL)
+    case SI_KERNEL:
+#endif
+#if GE_SI_THREAD != 0
+    case GE_SI_THREAD:
+#endif
+        out->pid = (int)info->si_pid;
+        out->uid = (int)info->si_uid;
+        break;
+    default: /* a timer, a message queue, ...: the union holds other things */
+        break;
+    }
+}
+
 static void
 store(struct ge_record *r, unsigned seq, const struct ge_info *info)
 {

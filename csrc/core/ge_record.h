@@ -15,6 +15,11 @@ struct ge_record {
     _Atomic(int64_t) when;
 };
 
+/* What the kernel says of a signal; `info` NULL: nothing is known. Call from:
+ * any thread, a handler too. */
+void ge__record_describe(struct ge_info *out, int signum,
+                         const siginfo_t *info);
+
 /* Call from: any thread, a handler too. False if another thread is writing:
  * its signal came at the same moment and is as good as ours. */
 bool ge__record_write(struct ge_record *r, const struct ge_info *info);

@@ -218,6 +218,25 @@ ge_trap_original(int signum, struct sigaction *out)
     return rc;
 }
 
+int
+ge_trap_refine(int signum)
+{
+    int rc = -ENOENT;
+
+    pthread_mutex_lock(&lock);
+    {
+        struct sigaction now;
+
+        if (ge_sig_check(signum) == 0 && known[signum] &&
+            sigaction(signum, NULL, &now) == 0 &&
+            now.sa_handler == before[signum].sa_handler) {
+            rc = sigaction(signum, &before[signum], NULL) < 0 ? -errno : 0;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
 void
 ge__trap_fork_child(void)
 {

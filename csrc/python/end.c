@@ -1,0 +1,188 @@
+/* The end of the process, and what the main thread and a fork's child do. */
+#include "gepy.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+/* Written by the last Python code that runs, read when no Python is left. 0:
+ * the interpreter's own exit status stands. */
+static atomic_int die_of;
+
+/* After atexit, after the flush of the standard streams, after finalisation:
+ * the only place where the process can die of a signal and lose nothing. */
+static void
+at_exit(void)
+{
+    int signum = atomic_load(&die_of);
+
+    if (signum != 0) {
+        (void)fflush(NULL);
+        ge_die(signum);
+    }
+}
+
+int
+gepy_end_init(void)
+{
+    static bool registered; /* the hook outlives the module; under the GIL */
+
+    if (!registered && Py_AtExit(at_exit) == 0) {
+        registered = true;
+    }
+    /* All 32 places taken: GracefulExit's code, 128 + n, stands instead. */
+    return 0;
+}
+
+PyDoc_STRVAR(die_at_exit_doc,
+             "die_at_exit(signum, /)\n--\n\n"
+             "When the interpreter has finished, die of this signal; 0: do "
+             "not.");
+
+static PyObject *
+die_at_exit(PyObject *module, PyObject *arg)
+{
+    long signum = PyLong_AsLong(arg);
+
+    (void)module;
+    if (signum == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    atomic_store(&die_of, (int)signum);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(policy_doc, "policy(grace, how, /)\n--\n\n"
+                         "Seconds or None; EXIT_SIGNAL, EXIT_CODE or 0-255.");
+
+static PyObject *
+policy(PyObject *module, PyObject *args)
+{
+    PyObject *grace;
+    int64_t span;
+    int how;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Oi:policy", &grace, &how) ||
+        gepy_span(grace, &span) < 0) {
+        return NULL;
+    }
+    ge_policy(span, how);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(deadline_doc, "deadline()\n--\n\ntime.monotonic() of the end, or "
+                           "None.");
+
+static PyObject *
+deadline(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return gepy_seconds(ge_deadline());
+}
+
+PyDoc_STRVAR(extend_doc, "extend(seconds, /)\n--\n\nMove the deadline.");
+
+static PyObject *
+extend(PyObject *module, PyObject *arg)
+{
+    int64_t span;
+
+    (void)module;
+    if (gepy_span(arg, &span) < 0) {
+        return NULL;
+    }
+    ge_extend(span);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(ending_doc, "ending()\n--\n\nIs this the moment for last words?");
+
+static PyObject *
+ending(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyBool_FromLong(ge_ending());
+}
+
+PyDoc_STRVAR(end_doc, "end()\n--\n\nEnd the process now, by the policy.");
+
+static PyObject *
+end(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    ge_end();
+}
+
+PyDoc_STRVAR(die_doc, "die(signum, /)\n--\n\nDie of the signal now.");
+
+static PyObject *
+die(PyObject *module, PyObject *arg)
+{
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    ge_die(signum);
+}
+
+static int
+run_pending(void *callable)
+{
+    PyObject *result = PyObject_CallNoArgs((PyObject *)callable);
+
+    Py_DECREF((PyObject *)callable);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+PyDoc_STRVAR(in_main_doc,
+             "in_main(callable, /)\n--\n\n"
+             "Have the main thread call it between two bytecodes; what it "
+             "raises is raised there. False: no room now, try again.");
+
+static PyObject *
+in_main(PyObject *module, PyObject *callable)
+{
+    (void)module;
+    if (Py_AddPendingCall(run_pending, Py_NewRef(callable)) < 0) {
+        Py_DECREF(callable);
+        Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(fork_child_doc,
+             "fork_child(sections, /)\n--\n\n"
+             "In a forked child: forget the parent; that many sections stay "
+             "open.");
+
+static PyObject *
+fork_child(PyObject *module, PyObject *arg)
+{
+    unsigned long sections = PyLong_AsUnsignedLong(arg);
+
+    (void)module;
+    if (sections == (unsigned long)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    ge_fork_child((unsigned)sections);
+    Py_RETURN_NONE;
+}
+
+PyMethodDef gepy_end_methods[] = {
+    { "die_at_exit", die_at_exit, METH_O, die_at_exit_doc },
+    { "policy", policy, METH_VARARGS, policy_doc },
+    { "deadline", deadline, METH_NOARGS, deadline_doc },
+    { "extend", extend, METH_O, extend_doc },
+    { "ending", ending, METH_NOARGS, ending_doc },
+    { "end", end, METH_NOARGS, end_doc },
+    { "die", die, METH_O, die_doc },
+    { "in_main", in_main, METH_O, in_main_doc },
+    { "fork_child", fork_child, METH_O, fork_child_doc },
+    { NULL, NULL, 0, NULL },
+};

@@ -1,0 +1,239 @@
+/* Signals: taking, giving back, counting. */
+#include "gepy.h"
+
+#include <errno.h>
+
+PyDoc_STRVAR(check_doc,
+             "sig_check(signum, /)\n--\n\n"
+             "0, or the errno that says why the signal cannot be handled.");
+
+static PyObject *
+sig_check(PyObject *module, PyObject *arg)
+{
+    long n = PyLong_AsLong(arg);
+
+    (void)module;
+    if (n == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return PyLong_FromLong(n <= 0 || n >= GE_NSIG ? EINVAL
+                                                  : -ge_sig_check((int)n));
+}
+
+PyDoc_STRVAR(ends_doc, "sig_ends(signum, /)\n--\n\n"
+                       "Does the default action end the process?");
+
+static PyObject *
+sig_ends(PyObject *module, PyObject *arg)
+{
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    return PyBool_FromLong(ge_sig_ends(signum));
+}
+
+PyDoc_STRVAR(set_roles_doc,
+             "set_roles(roles, /)\n--\n\n"
+             "Make {signum: roles} the wanted state of all signals.");
+
+static PyObject *
+set_roles(PyObject *module, PyObject *arg)
+{
+    unsigned roles[GE_NSIG] = { 0 };
+    PyObject *key, *value;
+    Py_ssize_t pos = 0;
+    int rc;
+
+    (void)module;
+    if (!PyDict_Check(arg)) {
+        PyErr_SetString(PyExc_TypeError, "a dict is needed");
+        return NULL;
+    }
+    while (PyDict_Next(arg, &pos, &key, &value)) {
+        int signum;
+        unsigned long bits;
+
+        if (!gepy_signum(key, &signum)) {
+            return NULL;
+        }
+        bits = PyLong_AsUnsignedLong(value);
+        if (bits == (unsigned long)-1 && PyErr_Occurred()) {
+            return NULL;
+        }
+        roles[signum] = (unsigned)bits;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    rc = ge_trap_set(roles);
+    Py_END_ALLOW_THREADS
+    return rc < 0 ? gepy_raise(rc, "sigaction") : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(lay_doc,
+             "lay(signum, adopt=False, /)\n--\n\n"
+             "Put our handler over what is there; True if it was not ours.");
+
+static PyObject *
+lay(PyObject *module, PyObject *args)
+{
+    int signum, adopt = 0, rc;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O&|p:lay", gepy_signum, &signum, &adopt)) {
+        return NULL;
+    }
+    rc = ge_trap_lay(signum, adopt != 0);
+    return rc < 0 ? gepy_raise(rc, "sigaction") : PyBool_FromLong(rc);
+}
+
+PyDoc_STRVAR(ours_doc, "ours(signum, /)\n--\n\n"
+                       "Is our handler in the kernel's table?");
+
+static PyObject *
+ours(PyObject *module, PyObject *arg)
+{
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    return PyBool_FromLong(ge_trap_ours(signum));
+}
+
+PyDoc_STRVAR(original_doc,
+             "original(signum, /)\n--\n\n"
+             "What the kernel's table held before us: 'default', 'ignored', "
+             "'function'; None if it was never taken.");
+
+static PyObject *
+original(PyObject *module, PyObject *arg)
+{
+    struct sigaction sa;
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    if (ge_trap_original(signum, &sa) < 0) {
+        Py_RETURN_NONE;
+    }
+    return PyUnicode_FromString(sa.sa_handler == SIG_DFL   ? "default"
+                                : sa.sa_handler == SIG_IGN ? "ignored"
+                                                           : "function");
+}
+
+PyDoc_STRVAR(refine_doc,
+             "refine(signum, /)\n--\n\n"
+             "After signal.signal() has put the original function back: flags "
+             "and mask as they were, too.");
+
+static PyObject *
+refine(PyObject *module, PyObject *arg)
+{
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    return PyBool_FromLong(ge_trap_refine(signum) == 0);
+}
+
+/* Functions of the shape "one signal number to one value". */
+#define ONE_SIGNAL(name, doc, result)                                         \
+    PyDoc_STRVAR(name##_doc, #name "(signum, /)\n--\n\n" doc);                \
+    static PyObject *name(PyObject *module, PyObject *arg)                    \
+    {                                                                         \
+        int signum;                                                           \
+                                                                              \
+        (void)module;                                                         \
+        return gepy_signum(arg, &signum) ? (result) : NULL;                   \
+    }
+
+static PyObject *
+trip_main(int signum)
+{
+    if (ge_trip(signum) < 0) {
+        Py_RETURN_FALSE;
+    }
+    /* After the mark: a handler that runs without it takes the call for a
+     * signal that has come past us. */
+    (void)PyErr_SetInterruptEx(signum);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+info_or_none(int found, const struct ge_info *info)
+{
+    return found ? gepy_info(info) : Py_NewRef(Py_None);
+}
+
+ONE_SIGNAL(forward, "Accept a signal that came another way; False: not ours.",
+           PyBool_FromLong(ge_forward(signum)))
+ONE_SIGNAL(took, "Main has noticed a tripped signal; was there one?",
+           PyBool_FromLong(ge_took(signum)))
+ONE_SIGNAL(trip, "Have main run its Python handler soon; False: no such role.",
+           trip_main(signum))
+ONE_SIGNAL(promote, "Begin the stop for a signal that was held.",
+           PyBool_FromLong(ge_promote(signum)))
+ONE_SIGNAL(count, "Handler runs.",
+           PyLong_FromUnsignedLongLong(ge_count(signum)))
+ONE_SIGNAL(held, "Runs that wait for the end of a section.",
+           PyLong_FromUnsignedLong(ge_held(signum)))
+ONE_SIGNAL(held_take, "The same, and forgets them.",
+           PyLong_FromUnsignedLong(ge_held_take(signum)))
+#undef ONE_SIGNAL
+
+PyDoc_STRVAR(first_doc, "first(signum, /)\n--\n\nThe first siginfo, or None.");
+
+static PyObject *
+first(PyObject *module, PyObject *arg)
+{
+    struct ge_info info;
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    return info_or_none(ge_first(signum, &info), &info);
+}
+
+PyDoc_STRVAR(last_doc, "last(signum, /)\n--\n\nThe last siginfo, or None.");
+
+static PyObject *
+last(PyObject *module, PyObject *arg)
+{
+    struct ge_info info;
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    return info_or_none(ge_last(signum, &info), &info);
+}
+
+PyMethodDef gepy_signal_methods[] = {
+    { "sig_check", sig_check, METH_O, check_doc },
+    { "sig_ends", sig_ends, METH_O, ends_doc },
+    { "set_roles", set_roles, METH_O, set_roles_doc },
+    { "lay", lay, METH_VARARGS, lay_doc },
+    { "ours", ours, METH_O, ours_doc },
+    { "original", original, METH_O, original_doc },
+    { "refine", refine, METH_O, refine_doc },
+    { "forward", forward, METH_O, forward_doc },
+    { "took", took, METH_O, took_doc },
+    { "trip", trip, METH_O, trip_doc },
+    { "promote", promote, METH_O, promote_doc },
+    { "count", count, METH_O, count_doc },
+    { "held", held, METH_O, held_doc },
+    { "held_take", held_take, METH_O, held_take_doc },
+    { "first", first, METH_O, first_doc },
+    { "last", last, METH_O, last_doc },
+    { NULL, NULL, 0, NULL },
+};

@@ -1,0 +1,279 @@
+/* The stop, the watcher, descriptors, sections. */
+#include "gepy.h"
+
+#include <errno.h>
+#include <string.h>
+
+PyDoc_STRVAR(stop_doc, "stop()\n--\n\nBegin the stop; False: it had begun.");
+
+static PyObject *
+stop(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyBool_FromLong(ge_stop());
+}
+
+PyDoc_STRVAR(state_doc, "state()\n--\n\nRUNNING, STOPPING or HURRY.");
+
+static PyObject *
+state(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyLong_FromLong((long)ge_state());
+}
+
+PyDoc_STRVAR(since_doc, "state_since()\n--\n\nTime of the last step, or 0.0.");
+
+static PyObject *
+state_since(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return gepy_seconds(ge_state_since());
+}
+
+PyDoc_STRVAR(record_doc, "stop_record()\n--\n\nWho began the stop, or None.");
+
+static PyObject *
+stop_record(PyObject *module, PyObject *unused)
+{
+    struct ge_info info;
+
+    (void)module;
+    (void)unused;
+    if (!ge_stop_record(&info)) {
+        Py_RETURN_NONE;
+    }
+    return gepy_info(&info);
+}
+
+PyDoc_STRVAR(reset_doc, "reset()\n--\n\nRUNNING again; no killer is left.");
+
+static PyObject *
+reset(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    ge_reset();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(news_doc, "news()\n--\n\nThe number to give to wait_news().");
+
+static PyObject *
+news(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyLong_FromUnsignedLong(ge_seen(GE_AT_NEWS));
+}
+
+PyDoc_STRVAR(wait_news_doc,
+             "wait_news(seen, timeout=None, /)\n--\n\n"
+             "Sleep until something happened since `seen`. Not for main: it "
+             "runs no Python signal handlers.");
+
+static PyObject *
+wait_news(PyObject *module, PyObject *args)
+{
+    PyObject *timeout = Py_None;
+    unsigned seen;
+    int64_t until;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "I|O:wait_news", &seen, &timeout) ||
+        gepy_until(timeout, &until) < 0) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS(void)
+    ge_wait(GE_AT_NEWS, seen, until); /* the caller looks again anyway */
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(wake_news_doc, "wake_news()\n--\n\nEnd a wait_news().");
+
+static PyObject *
+wake_news(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    ge_wake_all(GE_AT_NEWS);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+fd_error(int rc)
+{
+    if (rc == -EAGAIN) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the descriptor blocks; a full one would hold up the "
+                        "watcher: call os.set_blocking(fd, False) first");
+        return NULL;
+    }
+    if (rc == -EEXIST || rc == -ENOENT) {
+        PyErr_SetString(PyExc_ValueError,
+                        rc == -EEXIST ? "the descriptor is fed already"
+                                      : "the descriptor is not one that "
+                                        "was added");
+        return NULL;
+    }
+    return gepy_raise(rc, "fstat");
+}
+
+PyDoc_STRVAR(fd_add_doc,
+             "fd_add(fd, stop=False, /)\n--\n\n"
+             "Write a byte for each signal, or one byte at the stop.");
+
+static PyObject *
+fd_add(PyObject *module, PyObject *args)
+{
+    int fd, at_stop = 0, rc;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "i|p:fd_add", &fd, &at_stop)) {
+        return NULL;
+    }
+    rc = ge_fd_add(fd, at_stop ? GE_FD_STOP : GE_FD_SIGNALS);
+    return rc < 0 ? fd_error(rc) : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(fd_remove_doc, "fd_remove(fd, /)\n--\n\nNothing is written to it "
+                            "after this.");
+
+static PyObject *
+fd_remove(PyObject *module, PyObject *arg)
+{
+    int rc, fd = (int)PyLong_AsLong(arg);
+
+    (void)module;
+    if (fd == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    rc = ge_fd_remove(fd);
+    return rc < 0 ? fd_error(rc) : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(enter_doc,
+             "section_enter()\n--\n\nFalse: the process is ending.");
+
+static PyObject *
+section_enter(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyBool_FromLong(ge_section_enter() == 0);
+}
+
+PyDoc_STRVAR(leave_doc, "section_leave()\n--\n\nHow many are still open.");
+
+static PyObject *
+section_leave(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyLong_FromUnsignedLong(ge_section_leave());
+}
+
+PyDoc_STRVAR(sections_doc, "sections()\n--\n\nHow many are open.");
+
+static PyObject *
+sections(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyLong_FromUnsignedLong(ge_sections());
+}
+
+static const struct {
+    const char *name;
+    enum ge_backend backend;
+} backend_names[] = { { "futex", GE_FUTEX }, { "pipe", GE_PIPE } };
+
+#define N_BACKENDS (sizeof backend_names / sizeof backend_names[0])
+
+PyDoc_STRVAR(backends_doc, "backends()\n--\n\nThose of this build, the "
+                           "preferred one first.");
+
+static PyObject *
+backends(PyObject *module, PyObject *unused)
+{
+    PyObject *list = PyList_New(0);
+
+    (void)module;
+    (void)unused;
+    for (size_t i = 0; list != NULL && i < N_BACKENDS; i++) {
+        PyObject *name;
+
+        if (!(ge_backends() & 1u << backend_names[i].backend)) {
+            continue;
+        }
+        name = PyUnicode_FromString(backend_names[i].name);
+        if (name == NULL || PyList_Append(list, name) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(name);
+    }
+    return list;
+}
+
+PyDoc_STRVAR(start_doc,
+             "watcher_start(backend, main, /)\n--\n\n"
+             "Start the native thread; `main` is the main thread's ident.");
+
+static PyObject *
+watcher_start(PyObject *module, PyObject *args)
+{
+    unsigned long main;
+    const char *name;
+    int rc = -ENOSYS;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "sk:watcher_start", &name, &main)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        if (strcmp(name, backend_names[i].name) == 0) {
+            /* CPython's thread idents are pthread_t, as an integer. */
+            Py_BEGIN_ALLOW_THREADS
+            rc = ge_watcher_start(backend_names[i].backend, (pthread_t)main);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    return rc < 0 ? gepy_raise(rc, "pthread_create") : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(watcher_stop_doc, "watcher_stop()\n--\n\nStop and join it.");
+
+static PyObject *
+watcher_stop(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    ge_watcher_stop();
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+PyMethodDef gepy_watch_methods[] = {
+    { "stop", stop, METH_NOARGS, stop_doc },
+    { "state", state, METH_NOARGS, state_doc },
+    { "state_since", state_since, METH_NOARGS, since_doc },
+    { "stop_record", stop_record, METH_NOARGS, record_doc },
+    { "reset", reset, METH_NOARGS, reset_doc },
+    { "news", news, METH_NOARGS, news_doc },
+    { "wait_news", wait_news, METH_VARARGS, wait_news_doc },
+    { "wake_news", wake_news, METH_NOARGS, wake_news_doc },
+    { "fd_add", fd_add, METH_VARARGS, fd_add_doc },
+    { "fd_remove", fd_remove, METH_O, fd_remove_doc },
+    { "section_enter", section_enter, METH_NOARGS, enter_doc },
+    { "section_leave", section_leave, METH_NOARGS, leave_doc },
+    { "sections", sections, METH_NOARGS, sections_doc },
+    { "backends", backends, METH_NOARGS, backends_doc },
+    { "watcher_start", watcher_start, METH_VARARGS, start_doc },
+    { "watcher_stop", watcher_stop, METH_NOARGS, watcher_stop_doc },
+    { NULL, NULL, 0, NULL },
+};
