@@ -3,21 +3,28 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
-/* Written by the last Python code that runs, read when no Python is left. 0:
- * the interpreter's own exit status stands. */
+/* Written by the last Python code that runs, read when no Python is left. 0
+ * and -1: the interpreter's own exit status stands. */
 static atomic_int die_of;
+static atomic_int exit_with = -1;
 
 /* After atexit, after the flush of the standard streams, after finalisation:
  * the only place where the process can die of a signal and lose nothing. */
 static void
-at_exit(void)
+on_exit_of_interpreter(void)
 {
-    int signum = atomic_load(&die_of);
+    int signum = atomic_load(&die_of), code = atomic_load(&exit_with);
 
-    if (signum != 0) {
+    if (signum != 0 || code >= 0) {
         (void)fflush(NULL);
+    }
+    if (signum != 0) {
         ge_die(signum);
+    }
+    if (code >= 0) {
+        _exit(code);
     }
 }
 
@@ -26,28 +33,30 @@ gepy_end_init(void)
 {
     static bool registered; /* the hook outlives the module; under the GIL */
 
-    if (!registered && Py_AtExit(at_exit) == 0) {
+    if (!registered && Py_AtExit(on_exit_of_interpreter) == 0) {
         registered = true;
     }
     /* All 32 places taken: GracefulExit's code, 128 + n, stands instead. */
     return 0;
 }
 
-PyDoc_STRVAR(die_at_exit_doc,
-             "die_at_exit(signum, /)\n--\n\n"
-             "When the interpreter has finished, die of this signal; 0: do "
-             "not.");
+PyDoc_STRVAR(
+    at_exit_doc,
+    "at_exit(signum, code, /)\n--\n\n"
+    "When the interpreter has finished, die of the signal, or exit with "
+    "the code; 0, -1: neither.");
 
 static PyObject *
-die_at_exit(PyObject *module, PyObject *arg)
+at_exit(PyObject *module, PyObject *args)
 {
-    long signum = PyLong_AsLong(arg);
+    int signum, code;
 
     (void)module;
-    if (signum == -1 && PyErr_Occurred()) {
+    if (!PyArg_ParseTuple(args, "ii:at_exit", &signum, &code)) {
         return NULL;
     }
-    atomic_store(&die_of, (int)signum);
+    atomic_store(&die_of, signum);
+    atomic_store(&exit_with, code);
     Py_RETURN_NONE;
 }
 
@@ -141,7 +150,7 @@ run_pending(void *callable)
 }
 
 PyDoc_STRVAR(in_main_doc,
-             "in_main(callable, /)\n--\n\n"
+             "in_main(func, /)\n--\n\n"
              "Have the main thread call it between two bytecodes; what it "
              "raises is raised there. False: no room now, try again.");
 
@@ -175,7 +184,7 @@ fork_child(PyObject *module, PyObject *arg)
 }
 
 PyMethodDef gepy_end_methods[] = {
-    { "die_at_exit", die_at_exit, METH_O, die_at_exit_doc },
+    { "at_exit", at_exit, METH_VARARGS, at_exit_doc },
     { "policy", policy, METH_VARARGS, policy_doc },
     { "deadline", deadline, METH_NOARGS, deadline_doc },
     { "extend", extend, METH_O, extend_doc },

@@ -59,7 +59,7 @@ flag_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(attach_doc, "attach($self, /)\n--\n\n"
+PyDoc_STRVAR(attach_doc, "_attach($self, /)\n--\n\n"
                          "Let the stop flip kill_now from now on.");
 
 static PyObject *
@@ -84,7 +84,7 @@ flag_attach(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(detach_doc, "detach($self, /)\n--\n\n"
+PyDoc_STRVAR(detach_doc, "_detach($self, /)\n--\n\n"
                          "kill_now keeps its value; wait() returns.");
 
 static PyObject *
@@ -107,10 +107,11 @@ over(struct flag *self)
            !atomic_load(&self->attached);
 }
 
-PyDoc_STRVAR(wait_doc,
-             "sleep($self, timeout=None, /)\n--\n\n"
-             "Sleep natively until kill_now is true, detach(), or the timeout "
-             "in seconds.");
+PyDoc_STRVAR(
+    wait_doc,
+    "_sleep($self, timeout=None, /)\n--\n\n"
+    "Sleep natively until kill_now is true, _detach(), or the timeout "
+    "in seconds.");
 
 static PyObject *
 flag_sleep(PyObject *op, PyObject *args)
@@ -120,7 +121,7 @@ flag_sleep(PyObject *op, PyObject *args)
     int64_t until;
     int rc = 0;
 
-    if (!PyArg_ParseTuple(args, "|O:sleep", &timeout) ||
+    if (!PyArg_ParseTuple(args, "|O:_sleep", &timeout) ||
         gepy_until(timeout, &until) < 0) {
         return NULL;
     }
@@ -141,10 +142,25 @@ flag_sleep(PyObject *op, PyObject *args)
     return PyBool_FromLong(atomic_load(&self->cell.slot) == (void *)Py_True);
 }
 
+PyDoc_STRVAR(renew_doc, "_renew($self, /)\n--\n\n"
+                        "In a forked child: false and not attached again.");
+
+static PyObject *
+flag_renew(PyObject *op, PyObject *unused)
+{
+    struct flag *self = (struct flag *)op;
+
+    (void)unused;
+    atomic_store(&self->attached, false);
+    atomic_store(&self->cell.slot, (void *)Py_False);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef flag_methods[] = {
-    { "attach", flag_attach, METH_NOARGS, attach_doc },
-    { "detach", flag_detach, METH_NOARGS, detach_doc },
-    { "sleep", flag_sleep, METH_VARARGS, wait_doc },
+    { "_attach", flag_attach, METH_NOARGS, attach_doc },
+    { "_detach", flag_detach, METH_NOARGS, detach_doc },
+    { "_sleep", flag_sleep, METH_VARARGS, wait_doc },
+    { "_renew", flag_renew, METH_NOARGS, renew_doc },
     { NULL, NULL, 0, NULL },
 };
 

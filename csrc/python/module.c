@@ -21,6 +21,7 @@ add_constants(PyObject *module)
         { "EXIT_CODE", GE_EXIT_CODE },
         { "SI_THREAD", GE_SI_THREAD },
         { "MAX_KILLERS", GE_MAX_CELLS },
+        { "NSIG", GE_NSIG },
 #if defined(SI_KERNEL)
         { "SI_KERNEL", SI_KERNEL },
 #else

@@ -1,0 +1,44 @@
+"""Stop multi-threaded programs gracefully and exactly.
+
+``GracefulKiller`` hears the signals, ``TerminateProtected`` finishes what must
+not be torn, ``Worker`` threads stop when asked. See the README and docs/.
+"""
+
+# The layout: public names are re-exported here and nowhere defined here. Each
+# _module.py holds one subject; which may import which is a table in
+# tests/contract/test_layers.py. Importing has no effect on signals, threads or
+# descriptors.
+
+from __future__ import annotations
+
+from ._version import __version__ as __version__
+
+try:
+    from . import _core as _core
+except ImportError as _error:
+    raise ImportError(
+        "gracefulexit's compiled part (_core) cannot be imported for this Python "
+        f"({_error}); install the package with `python -m pip install gracefulexit` "
+        "(or `python -m pip install .` in its source tree)"
+    ) from _error
+
+from ._errors import GracefulExit as GracefulExit
+from ._info import SignalInfo as SignalInfo
+from ._killer import GracefulKiller as GracefulKiller
+from ._killer import current as current
+from ._protect import TerminateProtected as TerminateProtected
+from ._report import Report as Report
+from ._workers import Worker as Worker
+from ._workers import WorkerGroup as WorkerGroup
+
+__all__ = [
+    "GracefulExit",
+    "GracefulKiller",
+    "Report",
+    "SignalInfo",
+    "TerminateProtected",
+    "Worker",
+    "WorkerGroup",
+    "__version__",
+    "current",
+]

@@ -1,0 +1,47 @@
+"""The thread between the native watcher and the user's Python code."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from . import _core
+
+log = logging.getLogger("gracefulexit")
+
+
+class Dispatcher(threading.Thread):
+    """Calls `turn` whenever the watcher has news, or after the seconds that the
+    last turn asked for.
+
+    An ordinary daemon thread, so that debuggers and threading.enumerate() see
+    it. Runs no user code: what blocks here delays everybody's `event`.
+
+    Rejected: a native thread that takes the GIL with PyGILState_Ensure. During
+    finalisation that call ends the thread, hangs or crashes.
+    """
+
+    def __init__(self, turn: Callable[[], float | None]) -> None:
+        super().__init__(name="gracefulexit-dispatcher", daemon=True)
+        self._turn = turn
+        self._quit = False
+
+    def run(self) -> None:
+        while not self._quit:
+            # The number first, then the facts: news in between is not missed.
+            seen = _core.news()
+            try:
+                timeout = self._turn()
+            except Exception:
+                log.exception("the dispatcher goes on after")
+                timeout = 1.0
+            if not self._quit:
+                _core.wait_news(seen, timeout)
+
+    def quit(self, timeout: float) -> None:
+        """Stop and join, for so many seconds at the most."""
+        self._quit = True
+        _core.wake_news()
+        if self is not threading.current_thread() and self.ident is not None:
+            self.join(timeout)

@@ -1,0 +1,181 @@
+"""Two layers on every signal of ours.
+
+1. ``signal.signal(sig, on_python_signal)``: Python's own table shows us, so
+   asyncio.run, uvicorn, trio and every library that saves and restores handlers
+   gives us back. Only the main thread can lay it.
+2. Over it, by one atomic ``sigaction`` swap, the C handler. Any thread can.
+
+If layer 2 is wiped, layer 1 still fires, late and in the main thread: it hands
+the signal to the core and lays layer 2 again.
+
+Rejected: layer 2 alone. ``signal.getsignal()`` then shows what was there before
+us, and the first library that saves and restores it removes us silently.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from . import _core
+
+log = logging.getLogger("gracefulexit")
+
+# The values of Python's table: a callable, SIG_DFL, SIG_IGN, or None for a
+# handler that C code installed.
+Handler = Any
+
+
+def in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+class Layers:
+    """A process has one table of signals, so there is one of these.
+
+    `wanted` is changed under the lock of `_process`, which every caller of
+    `apply` holds; the main thread alone touches Python's table and `previous`.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: dict[int, int] = {}
+        # Kept after the give-back: others may put us into the table again, and
+        # then we act as whoever was there before us.
+        self.previous: dict[int, Handler] = {}
+        self._laid: set[int] = set()
+        # What on_python_signal() does once the core has accepted the signal.
+        self.noticed: Callable[[int, FrameType | None], None] = lambda *_: None
+        self._inside = False
+
+    def apply(self, roles: Mapping[int, int]) -> None:
+        """Make `roles` the wanted state. All or nothing, from any thread."""
+        before = self.wanted
+        _core.set_roles(dict(roles))
+        self.wanted = dict(roles)
+        try:
+            self._lay_or_ask()
+        except BaseException:
+            # A Python handler that was due ran inside signal.signal() and
+            # raised; or the table could not be changed.
+            self.wanted = before
+            _core.set_roles(before)
+            self._retry(self._lay_or_ask)
+            raise
+
+    def _lay_or_ask(self) -> None:
+        if in_main_thread():
+            self.reconcile()
+        elif not _core.in_main(self.reconcile):
+            # 32 calls are pending already, and each of them is main's next
+            # step: layer 2 stands, and layer 1 follows at the next change.
+            log.debug("no room for a pending call; layer 1 follows later")
+
+    @staticmethod
+    def _retry(func: Callable[[], None]) -> None:
+        """A give-back goes on however often a handler raises into it."""
+        for _ in range(100):
+            try:
+                func()
+            except Exception:
+                log.exception("giving signals back")
+            except (KeyboardInterrupt, SystemExit):
+                continue
+            return
+
+    def reconcile(self) -> None:
+        """Make Python's table what is wanted now. Main thread only.
+
+        Runs as a pending call too, possibly in the middle of itself; then the
+        outer one does the work, which acts on what is wanted when it looks.
+        """
+        if self._inside:
+            return
+        self._inside = True
+        try:
+            for signum in set(self.wanted) - self._laid:
+                self.lay(signum)
+            for signum in self._laid - set(self.wanted):
+                self._give_back(signum)
+        finally:
+            self._inside = False
+
+    def lay(self, signum: int) -> None:
+        """Layer 1 if it can be laid, then layer 2. Main thread only."""
+        there = signal.getsignal(signum)
+        if there is not None and there is not on_python_signal:
+            # Remembered first: signal.signal() runs due handlers, ours maybe.
+            self.previous[signum] = there
+            signal.signal(signum, on_python_signal)
+        self._laid.add(signum)
+        _core.lay(signum)
+
+    def _give_back(self, signum: int) -> None:
+        if signal.getsignal(signum) is on_python_signal:
+            signal.signal(signum, self.previous[signum])
+            _core.refine(signum)
+        self._laid.discard(signum)
+
+    def forget_in_child(self) -> None:
+        """After a fork: Python's table as before us."""
+        self.wanted = {}
+        self._inside = False
+        self._retry(self.reconcile)
+
+    def rearm(self, signum: int) -> None:
+        """Take a signal back from whoever took it, who becomes the previous owner."""
+        _core.lay(signum, True)
+        if in_main_thread():
+            self.lay(signum)
+        else:
+            _core.in_main(lambda: self.lay(signum) if signum in self.wanted else None)
+
+    def armed(self, signum: int) -> bool:
+        """Do we still hear the signal? Lays layer 2 again where it was wiped."""
+        there = signal.getsignal(signum)
+        if there is on_python_signal and not _core.ours(signum):
+            _core.lay(signum)
+        return _core.ours(signum)
+
+
+layers = Layers()
+
+
+def on_python_signal(signum: int, frame: FrameType | None) -> None:
+    """Layer 1. Runs in the main thread, as any Python handler; takes no lock.
+
+    Called for a signal that the C handler passed on because somebody asked for
+    an exception or a chain (the core knows: `took`), or for one that came past
+    the C handler: layer 2 was wiped, or _thread.interrupt_main().
+    """
+    if not _core.took(signum):
+        if not _core.forward(signum):
+            _act_as_previous(signum, frame)
+            return
+        if not _core.ours(signum):
+            _core.lay(signum)
+    layers.noticed(signum, frame)
+
+
+def _act_as_previous(signum: int, frame: FrameType | None) -> None:
+    """We are in Python's table but not wanted: being given back at this moment,
+    or put back by somebody who had saved us."""
+    owner = layers.previous.get(signum, signal.SIG_DFL)
+    if callable(owner):
+        owner(signum, frame)
+    elif owner is not signal.SIG_IGN:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+def is_ignored(signum: int) -> bool:
+    """Was it ignored when we came (nohup, a background job of a shell)?
+
+    Python's table is asked first: os.system() in another thread makes SIGINT
+    ignored in the kernel's for a while.
+    """
+    return signal.getsignal(signum) is signal.SIG_IGN

@@ -1,0 +1,132 @@
+"""Threads that a killer asks to stop: how to ask, when, and who is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ._checks import callback, seconds
+from ._report import WorkerReport, stack_of
+
+
+class Joinable(Protocol):
+    """A threading.Thread, or a group that looks like one."""
+
+    @property
+    def name(self) -> str: ...
+    def is_alive(self) -> bool: ...
+    def join(self, timeout: float | None = None) -> Any: ...
+
+
+class Member:
+    """One registered thread."""
+
+    def __init__(
+        self,
+        thread: Any,
+        stop: Callable[[], Any] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        if not callable(getattr(thread, "join", None)) or not callable(
+            getattr(thread, "is_alive", None)
+        ):
+            raise TypeError(
+                f"a threading.Thread or a WorkerGroup is needed, not {thread!r}"
+            )
+        self.thread: Joinable = thread
+        self.timeout = seconds(timeout, "timeout")
+        self.ask = _how_to_ask(thread, stop)
+        self.asked: float | None = None  # time.monotonic()
+        self.ended: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.thread.name
+
+    def note_end(self) -> bool:
+        """Has it ended? Remembers when that was first seen."""
+        started = getattr(self.thread, "ident", 0) is not None
+        if self.ended is None and started and not self.thread.is_alive():
+            self.ended = time.monotonic()
+        return self.ended is not None
+
+    def join(self, until: float | None) -> list[Any]:
+        """Join until that moment or the own timeout; whoever is left over."""
+        if getattr(self.thread, "ident", 0) is None:
+            return []  # never started
+        if self.timeout is not None and self.asked is not None:
+            own = self.asked + self.timeout
+            until = own if until is None else min(until, own)
+        left = None if until is None else max(0.0, until - time.monotonic())
+        stragglers = self.thread.join(left)
+        if self.note_end():
+            return []
+        return stragglers if isinstance(stragglers, list) else [self.thread]
+
+    def report(self, stopped: float | None) -> WorkerReport:
+        alive = not self.note_end() and self.thread.is_alive()
+        error = getattr(self.thread, "error", None)
+        asked = self.asked
+        return WorkerReport(
+            name=self.name,
+            alive=alive,
+            asked=asked - stopped if asked and stopped else None,
+            ended=self.ended - asked if asked and self.ended else None,
+            error=repr(error) if isinstance(error, BaseException) else None,
+            stack=stack_of(getattr(self.thread, "ident", None))
+            if alive and asked
+            else None,
+        )
+
+
+def _how_to_ask(thread: Any, stop: Callable[[], Any] | None) -> Callable[[], Any]:
+    """The callable that asks the thread to stop, or an error that says what to pass."""
+    if stop is not None:
+        callback(stop, "stop", (), {})
+        return stop
+    if callable(getattr(thread, "shutdown", None)):
+        return thread.shutdown  # type: ignore[no-any-return]
+    flag = getattr(thread, "shutdown_flag", None)
+    if callable(getattr(flag, "set", None)):
+        return flag.set  # type: ignore[union-attr,no-any-return]
+    raise TypeError(
+        f"do not know how to stop {thread!r}: it has neither shutdown() nor a "
+        "shutdown_flag; pass stop=, e.g. killer.add(thread, stop=my_event.set)"
+    )
+
+
+def join_all(
+    members: list[Member],
+    until: float | None,
+    reserve: Callable[[], float | None],
+    wake: threading.Event,
+) -> list[Any]:
+    """Join all until that moment and, once stopping, until `reserve()`; returns
+    who is left over. `wake` is set by the caller at the stop.
+
+    Before the stop nobody polls: a helper thread joins them one after the
+    other, and the caller sleeps until it is done or the stop comes.
+    """
+    if members and not wake.is_set():
+        threading.Thread(
+            target=_join_quietly,
+            args=(members, wake),
+            name="gracefulexit-join",
+            daemon=True,
+        ).start()
+        wake.wait(None if until is None else max(0.0, until - time.monotonic()))
+    stragglers: list[Any] = []
+    for member in members:
+        limits = [t for t in (until, reserve()) if t is not None]
+        stragglers += member.join(min(limits, default=None))
+    return stragglers
+
+
+def _join_quietly(members: list[Member], wake: threading.Event) -> None:
+    for member in members:
+        if getattr(member.thread, "ident", 0) is not None:
+            member.thread.join()
+            member.note_end()
+    wake.set()

@@ -1,0 +1,140 @@
+"""Threads that run the user's code: hooks, callbacks, shutdown() of workers.
+
+A lane is a queue of jobs that one thread at a time works off. It has a thread
+only while it has jobs, so an idle program has none. A job over its limit is
+left behind with its thread, and a new thread takes the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger("gracefulexit")
+
+
+class Job:
+    """One call of user code, and what became of it."""
+
+    def __init__(self, name: str, func: Callable[[], Any]) -> None:
+        self.name = name
+        self.func = func
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.error: BaseException | None = None
+        self.left_behind = False
+        self.over = threading.Event()  # ended or left behind
+
+    def run(self) -> None:
+        self.started = time.monotonic()
+        try:
+            self.func()
+        except BaseException as error:
+            # SystemExit and KeyboardInterrupt too: a hook has nobody above it.
+            self.error = error
+            log.error("%s failed: %r", self.name, error, exc_info=error)
+        finally:
+            self.ended = time.monotonic()
+            self.over.set()
+
+    @property
+    def result(self) -> str:
+        if self.error is not None:
+            return f"failed: {self.error!r}"
+        if self.ended is not None and self.started is not None:
+            return f"done in {self.ended - self.started:.3f} s"
+        if self.left_behind:
+            return "left behind"
+        return "running" if self.started is not None else "not started"
+
+
+class Lane:
+    """Jobs one after the other. Any thread may call any method.
+
+    limit: seconds after which a job is left behind, None for no limit.
+    patience: seconds after which the next job starts beside a slow one, which
+    is not held against the slow one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        limit: float | None = None,
+        patience: float | None = None,
+    ) -> None:
+        self.name = name
+        self._limit = limit
+        self._patience = patience
+        # Protects the three below. Nothing else is locked while it is held, and
+        # no user code runs under it.
+        self._lock = threading.Lock()
+        self._waiting: deque[Job] = deque()
+        self._current: Job | None = None
+        self._thread: threading.Thread | None = None
+
+    def submit(self, job: Job) -> Job:
+        with self._lock:
+            self._waiting.append(job)
+            start = self._thread is None
+            if start:
+                self._thread = self._new_thread()
+        if start:
+            self._start()
+        return job
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(
+            target=self._work, name=f"gracefulexit-{self.name}", daemon=True
+        )
+
+    def _start(self) -> None:
+        thread = self._thread
+        assert thread is not None
+        try:
+            thread.start()
+        except RuntimeError:
+            # No new threads any more (interpreter shutdown, or the limit of
+            # the system): better in this thread than not at all.
+            with self._lock:
+                self._thread = threading.current_thread()
+            self._work()
+
+    def _work(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self._lock:
+                if self._thread is not me:
+                    return  # left behind with a slow job; another has the rest
+                if not self._waiting:
+                    self._thread = self._current = None
+                    return
+                job = self._current = self._waiting.popleft()
+            job.run()
+
+    def check(self, now: float) -> float | None:
+        """Leave behind what is over its limit; seconds until the next look."""
+        bound = self._limit if self._patience is None else self._patience
+        if bound is None:
+            return None
+        with self._lock:
+            job = self._current
+            if job is None or job.started is None:
+                return bound if self._thread is not None else None
+            left = job.started + bound - now
+            if left > 0 or job.ended is not None:
+                return max(left, 0.01)
+            self._current = None
+            self._thread = self._new_thread() if self._waiting else None
+            start = self._thread is not None
+        if self._limit is not None:
+            job.left_behind = True
+            log.warning("%s is over its %.3g s; going on without it", job.name, bound)
+            job.over.set()
+        if start:
+            self._start()
+        return bound if start else None

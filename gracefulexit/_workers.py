@@ -1,0 +1,238 @@
+"""Threads that stop when they are asked to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Any, TypeVar
+
+from . import _checks
+from ._killer import current
+from ._members import Member, join_all
+
+Self = TypeVar("Self", bound="WorkerGroup")
+
+
+class Worker(threading.Thread):
+    """A ``threading.Thread`` with a flag that asks it to stop.
+
+    The same constructor as ``threading.Thread``. Override ``step()``, which is
+    called every ``interval`` seconds until the worker is asked, or ``run()``
+    with ``while not self.stopping:`` or ``while not self.wait(5):`` in it.
+
+    ``start()`` registers it with the oldest live killer, if there is one and no
+    killer or group has it yet; a stop then asks it. An exception that ends it is
+    in ``error``, and by default stops the program.
+
+    >>> class Counter(Worker):
+    ...     n = 0
+    ...     def step(self):
+    ...         self.n += 1
+    ...         if self.n == 3:
+    ...             self.shutdown()
+    >>> counter = Counter()
+    >>> counter.start(); counter.join(); counter.n
+    3
+    """
+
+    #: Seconds from one begin of ``step()`` to the next; 0.0: no pause.
+    interval: float = 0.0
+    #: The exception that ended ``run()``, or None.
+    error: BaseException | None
+
+    _shutdown_flag: threading.Event
+    _group: WorkerGroup | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Worker:
+        # Here and not in __init__, so that a subclass may call
+        # threading.Thread.__init__(self) and never ours.
+        self = super().__new__(cls)
+        self._shutdown_flag = threading.Event()
+        self._group = None
+        self.error = None
+        return self
+
+    @property
+    def shutdown_flag(self) -> threading.Event:
+        """The event that is set when this worker is asked to stop. Assignable:
+        one that replaces a set one is set."""
+        return self._shutdown_flag
+
+    @shutdown_flag.setter
+    def shutdown_flag(self, flag: threading.Event) -> None:
+        before, self._shutdown_flag = self._shutdown_flag, flag
+        if before.is_set():
+            flag.set()
+
+    @property
+    def stopping(self) -> bool:
+        """True from the moment that this worker is asked to stop."""
+        return self._shutdown_flag.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until asked to stop, or for `timeout` seconds; True once asked."""
+        return self._shutdown_flag.wait(_checks.timeout(timeout))
+
+    def shutdown(self) -> None:
+        """Ask this worker to stop; returns at once. Override it to wake what
+        ``run()`` blocks in, and call ``super().shutdown()``."""
+        self._shutdown_flag.set()
+
+    def step(self) -> None:
+        """One piece of work; called again and again until asked to stop."""
+
+    def run(self) -> None:
+        """Call ``step()`` until asked; with a `target`, call that instead."""
+        if type(self).step is Worker.step:
+            super().run()
+            return
+        due = time.monotonic()
+        while not self.stopping:
+            self.step()
+            if self.interval > 0:
+                # From begin to begin, so that it does not drift; beats that a
+                # slow step has missed are skipped, not made up for.
+                now = time.monotonic()
+                missed = max(0, int((now - due) / self.interval))
+                due += self.interval * (missed + 1)
+                self._shutdown_flag.wait(due - now)
+
+    def start(self) -> None:
+        """As ``threading.Thread.start()``; also registers with the killer."""
+        interval = self.interval
+        if isinstance(interval, bool) or not interval >= 0:
+            raise ValueError(f"interval must be 0 or more seconds; got {interval!r}")
+        if self.ident is None and not isinstance(self.run, _Guarded):
+            self.run = _Guarded(self)  # type: ignore[method-assign]
+            killer = current()
+            if killer is not None and self._group is None:
+                killer.add(self)
+        super().start()
+
+
+class _Guarded:
+    """`run()` of a worker, with the exception noted on its way out."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._run = worker.run
+
+    def __call__(self) -> None:
+        worker, run = self._worker, self._run
+        del self._worker, self._run  # no cycle is left behind
+        try:
+            run()
+        except SystemExit:
+            raise  # a way to end a thread, silent in threading too
+        except BaseException as error:
+            worker.error = error
+            killer = current()
+            if killer is not None:
+                killer.worker_failed(worker, error)
+            raise
+
+
+class WorkerGroup:
+    """Several workers (or any threads, or groups) that stop together.
+
+    Unordered, all are asked at once. With ``ordered=True`` the last started is
+    asked first and joined before the next one is asked: start the consumers
+    before the producers, and nothing is produced that nobody consumes.
+
+    As a context manager it starts on entry, and stops and joins on exit.
+    ``killer.add(group)`` registers it as one; ``start()`` does so by itself if
+    a killer is alive.
+
+    >>> with WorkerGroup(Worker(target=print, args=("hello",))) as group:
+    ...     group.join()
+    hello
+    []
+    """
+
+    def __init__(self, *workers: Any, ordered: bool = False) -> None:
+        self.name = "WorkerGroup"
+        self.ordered = bool(ordered)
+        self._members: list[Member] = []
+        self._group: WorkerGroup | None = None
+        # Protects _members and _asked; no user code runs under it.
+        self._lock = threading.Lock()
+        self._asked = threading.Event()
+        self._started = False
+        for worker in workers:
+            self.add(worker)
+
+    def add(
+        self, worker: Any, *, stop: Any = None, timeout: float | None = None
+    ) -> None:
+        """Add a worker, a thread or a group; as ``GracefulKiller.add()``.
+
+        `timeout`: seconds that this member gets to end once it was asked.
+        """
+        if worker is self:
+            raise ValueError("a group cannot be a member of itself")
+        member = Member(worker, stop, timeout)
+        with self._lock:
+            if any(m.thread is worker for m in self._members):
+                return
+            self._members.append(member)
+        if isinstance(worker, (Worker, WorkerGroup)):
+            worker._group = self
+        if self._asked.is_set():
+            self._ask(member)
+
+    def start(self) -> None:
+        """Start all that are not started, in the order in which they were added."""
+        killer = current()
+        if killer is not None and self._group is None:
+            killer.add(self)
+        for member in self._snapshot():
+            if getattr(member.thread, "ident", None) is None:
+                member.thread.start()  # type: ignore[attr-defined]
+
+    def _snapshot(self) -> list[Member]:
+        with self._lock:
+            return list(self._members)
+
+    @staticmethod
+    def _ask(member: Member) -> None:
+        if member.asked is None:
+            member.asked = time.monotonic()
+            member.ask()
+
+    def stop(self) -> None:
+        """Ask all to stop. Unordered it returns at once; ordered it returns when
+        the first added has been asked, each after the one behind it ended or
+        used up its `timeout`."""
+        self._asked.set()
+        for member in reversed(self._snapshot()):
+            self._ask(member)
+            if self.ordered:
+                member.join(None)
+
+    def shutdown(self) -> None:
+        """``stop()``, under the name by which a killer asks."""
+        self.stop()
+
+    def is_alive(self) -> bool:
+        """Is any member alive?"""
+        return any(member.thread.is_alive() for member in self._snapshot())
+
+    def join(self, timeout: float | None = None) -> list[Any]:
+        """Wait until all have ended, or for `timeout` seconds; the stragglers."""
+        timeout = _checks.timeout(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        return join_all(self._snapshot(), until, lambda: None, self._asked)
+
+    def __enter__(self: Self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self.join()

@@ -1,0 +1,82 @@
+"""Build the extension. All that can be said without code is in pyproject.toml.
+
+Environment switches, all off by default:
+
+GRACEFULEXIT_DEBUG=1       no optimisation, debug symbols, asserts on
+GRACEFULEXIT_SANITIZE=LIST -fsanitize=LIST, for example "address,undefined"
+GRACEFULEXIT_WERROR=1      warnings are errors. For CI only: a user's newer
+                           compiler must not fail over a new warning.
+"""
+
+import os
+import sys
+from glob import glob
+
+from setuptools import Extension, setup
+
+UNSUPPORTED_PLATFORMS = ("win32", "cygwin", "emscripten", "wasi")
+
+# Tests compile the core with a stricter list, see tests/harness/ccompile.py.
+# -Wpedantic and -Wmissing-prototypes are not here: Python's own slot tables
+# and PyMODINIT_FUNC do not pass them. Tables such as PyMethodDef end in { NULL }.
+WARNINGS = [
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wshadow",
+    "-Wstrict-prototypes",
+    "-Wno-missing-field-initializers",
+]
+
+
+def refuse_unsupported() -> None:
+    if sys.platform in UNSUPPORTED_PLATFORMS:
+        sys.exit(
+            f"gracefulexit does not support {sys.platform}: it is about POSIX "
+            "signals; use it on Linux, macOS or FreeBSD."
+        )
+    if sys.implementation.name != "cpython":
+        sys.exit(
+            f"gracefulexit does not support {sys.implementation.name}: its signal "
+            "handling is written against CPython's C API; use CPython 3.10 or newer."
+        )
+
+
+def switch(name: str) -> bool:
+    return os.environ.get(name, "") not in ("", "0")
+
+
+def extension() -> Extension:
+    # -fvisibility=hidden: nothing but PyInit__core may be seen from outside, or
+    # our ge_* functions could be taken for another library's.
+    compile_args = ["-std=c11", "-pthread", "-fvisibility=hidden", *WARNINGS]
+    link_args = ["-pthread"]
+    if sys.platform != "darwin":
+        # Lazy binding runs the dynamic linker at the first call of a function,
+        # and ours may be called first inside a signal handler. Apple's linker
+        # does not know -z and binds at load time anyway.
+        link_args.append("-Wl,-z,now")
+    if switch("GRACEFULEXIT_WERROR"):
+        compile_args.append("-Werror")
+    if switch("GRACEFULEXIT_DEBUG"):
+        # _FORTIFY_SOURCE warns when there is no optimisation.
+        compile_args += ["-O0", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE"]
+    sanitizers = os.environ.get("GRACEFULEXIT_SANITIZE", "")
+    if sanitizers:
+        compile_args += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g"]
+        link_args.append(f"-fsanitize={sanitizers}")
+    return Extension(
+        "gracefulexit._core",
+        sources=[
+            *sorted(glob("csrc/core/*.c")),
+            *sorted(glob("csrc/core/compat/*.c")),
+            *sorted(glob("csrc/python/*.c")),
+        ],
+        depends=sorted(glob("csrc/**/*.h", recursive=True)),
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+
+
+refuse_unsupported()
+setup(ext_modules=[extension()])

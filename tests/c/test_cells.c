@@ -1,0 +1,171 @@
+/* Flag cells: flipped by whoever stops, never touched once removed. */
+#include "core.h"
+
+static int off, on;
+
+static struct ge_cell *
+new_cell(void)
+{
+    struct ge_cell *cell = malloc(sizeof *cell);
+
+    CHECK(cell != NULL);
+    atomic_init(&cell->slot, &off);
+    cell->on = &on;
+    return cell;
+}
+
+static bool
+is_on(struct ge_cell *cell)
+{
+    return atomic_load(&cell->slot) == &on;
+}
+
+static void
+all_are_flipped_by_a_signal(void)
+{
+    struct ge_cell *cells[GE_MAX_CELLS], *more = new_cell();
+
+    take(SIGTERM, GE_ROLE_STOP);
+    for (int i = 0; i < GE_MAX_CELLS; i++) {
+        cells[i] = new_cell();
+        CHECK_EQ(0, ge_cell_add(cells[i]));
+        CHECK(!is_on(cells[i]));
+    }
+    CHECK_EQ(-ENOSPC, ge_cell_add(more));
+    CHECK_EQ(0, raise(SIGTERM));
+    CHECK(!is_on(more));
+    free(more);
+    for (int i = 0; i < GE_MAX_CELLS; i++) {
+        CHECK(is_on(cells[i]));
+        ge_cell_remove(cells[i]);
+        free(cells[i]);
+    }
+}
+
+static void
+a_removed_cell_makes_room_and_stays_as_it_is(void)
+{
+    struct ge_cell *a = new_cell(), *b = new_cell();
+
+    for (int i = 0; i < 10 * GE_MAX_CELLS; i++) {
+        CHECK_EQ(0, ge_cell_add(a));
+        ge_cell_remove(a);
+    }
+    CHECK_EQ(0, ge_cell_add(b));
+    ge_cell_remove(a); /* not there: nothing happens */
+    CHECK_EQ(1, ge_stop());
+    CHECK(!is_on(a));
+    CHECK(is_on(b));
+    ge_cell_remove(b);
+    free(a);
+    free(b);
+}
+
+static void
+added_after_the_stop_it_is_on(void)
+{
+    struct ge_cell *cell = new_cell();
+
+    CHECK_EQ(1, ge_stop());
+    CHECK_EQ(0, ge_cell_add(cell));
+    CHECK(is_on(cell));
+    ge_cell_remove(cell);
+    free(cell);
+}
+
+struct race {
+    struct meeting meeting;
+    unsigned rounds;
+};
+
+static void *
+stop_rounds(void *arg)
+{
+    struct race *r = arg;
+
+    for (unsigned i = 0; i < r->rounds; i++) {
+        meet(&r->meeting, 2 * i, 2);
+        if (i % 2) {
+            (void)ge_stop();
+        } else {
+            CHECK_EQ(0, raise(SIGTERM));
+        }
+        meet(&r->meeting, 2 * i + 1, 2);
+    }
+    return NULL;
+}
+
+static void
+added_during_the_stop_it_is_never_missed(void)
+{
+    static struct race r = { .rounds = 50000 / CORE_SLOW };
+    pthread_t thread;
+
+    take(SIGTERM, GE_ROLE_STOP);
+    thread = spawn(stop_rounds, &r);
+    for (unsigned i = 0; i < r.rounds; i++) {
+        struct ge_cell *cell = new_cell();
+
+        meet(&r.meeting, 2 * i, 2);
+        CHECK_EQ(0, ge_cell_add(cell));
+        meet(&r.meeting, 2 * i + 1, 2);
+        CHECK(is_on(cell));
+        ge_cell_remove(cell);
+        free(cell);
+        ge_reset();
+    }
+    join(thread);
+}
+
+static void *
+raise_until(void *arg)
+{
+    while (!atomic_load((atomic_bool *)arg)) {
+        CHECK_EQ(0, raise(SIGTERM));
+    }
+    return NULL;
+}
+
+/* Freed memory is written over: a handler that still had the cell would put
+ * its `on` there, and ASan would see the store. */
+static void
+removed_while_handlers_run_it_is_never_touched(void)
+{
+    enum { KEPT = 16 };
+    struct ge_cell *kept[KEPT] = { NULL };
+    atomic_bool done = false;
+    pthread_t threads[3];
+
+    take(SIGTERM, GE_ROLE_STOP);
+    for (int i = 0; i < 3; i++) {
+        threads[i] = spawn(raise_until, &done);
+    }
+    for (int i = 0; i < 20000 / CORE_SLOW; i++) {
+        struct ge_cell **cell = &kept[i % KEPT];
+
+        if (*cell != NULL) {
+            CHECK(atomic_load(&(*cell)->slot) == NULL);
+            free(*cell);
+        }
+        *cell = new_cell();
+        CHECK_EQ(0, ge_cell_add(*cell));
+        ge_cell_remove(*cell);
+        atomic_store(&(*cell)->slot, NULL);
+    }
+    atomic_store(&done, true);
+    for (int i = 0; i < 3; i++) {
+        join(threads[i]);
+    }
+    for (int i = 0; i < KEPT; i++) {
+        free(kept[i]);
+    }
+}
+
+static const struct check_case cases[] = {
+    CASE(all_are_flipped_by_a_signal),
+    CASE(a_removed_cell_makes_room_and_stays_as_it_is),
+    CASE(added_after_the_stop_it_is_on),
+    CASE_WITHIN(added_during_the_stop_it_is_never_missed, 60),
+    CASE_WITHIN(removed_while_handlers_run_it_is_never_touched, 60),
+};
+CHECK_MAIN(cases)

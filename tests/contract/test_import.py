@@ -1,0 +1,50 @@
+"""Importing the package has no side effect."""
+
+from __future__ import annotations
+
+IMPORT_AND_COMPARE = """
+    import os
+    import signal
+    import threading
+
+    # Modules that the package needs may do what they like: import them first.
+    import asyncio, concurrent.futures, contextlib, logging, subprocess
+
+    def state():
+        result = {
+            **{f"handler of {s}": signal.getsignal(s) for s in signal.valid_signals()},
+            "wakeup fd": signal.set_wakeup_fd(-1),
+            "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+            "threads": threading.enumerate(),
+        }
+        if os.path.exists("/proc/self/status"):
+            with open("/proc/self/status") as f:
+                lines = [l.split() for l in f if l.startswith(("Sig", "Shd"))]
+            result["kernel"] = [l for l in lines if l[0] != "SigQ:"]
+            result["native threads"] = os.listdir("/proc/self/task")
+            result["descriptors"] = {
+                fd: os.readlink(f"/proc/self/fd/{fd}")
+                for fd in os.listdir("/proc/self/fd")
+                if os.path.exists(f"/proc/self/fd/{fd}")
+            }
+        return result
+
+    before = state()
+    import gracefulexit
+    import gracefulexit.lowlevel
+    after = state()
+
+    for name in before:
+        if before[name] != after[name]:
+            print(name, "was", before[name], "and is", after[name])
+    print("compared", len(before))
+"""
+
+
+def test_import_has_no_side_effect(start_child) -> None:
+    """Importing changes no signal, starts no thread and opens no descriptor."""
+    done = start_child(IMPORT_AND_COMPARE).finish()
+
+    assert done.err == ""
+    assert done.out.startswith("compared "), done.out
+    assert done.status == 0

@@ -1,0 +1,72 @@
+"""Compile csrc/core as plain C, for the tests that look at it without Python."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "csrc" / "core"
+
+# Python's include path is missing on purpose: the core must compile without it.
+# ge_platform.h sets the feature macros, so none is given here.
+STRICT = [
+    "-std=c11",
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Wconversion",
+    "-Wshadow",
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Werror",
+    f"-I{CORE}",
+]
+
+
+def compiler() -> list[str]:
+    """The compiler that this Python was built with, or else `cc`."""
+    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"):
+        words = shlex.split(command or "")
+        if words and shutil.which(words[0]):
+            return words
+    raise AssertionError("no C compiler found; install gcc or clang, or set CC")
+
+
+def run(command: list[str | Path], timeout: float = 120) -> str:
+    """Run a tool and return its output; its messages are the failure's text."""
+    __tracebackhide__ = True
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"{shlex.join(done.args)}\n{done.stdout}")
+    return done.stdout
+
+
+def core_sources() -> list[Path]:
+    return sorted([*CORE.glob("*.c"), *(CORE / "compat").glob("*.c")])
+
+
+def compile_core(folder: Path, flags: list[str]) -> list[Path]:
+    """Compile each core file alone into `folder`; returns the objects."""
+    assert core_sources(), f"no C files in {CORE}"
+    folder.mkdir(parents=True, exist_ok=True)
+    objects = []
+    for source in core_sources():
+        # The folder's name is part of it: compat/ may have files of equal name.
+        built = folder / f"{source.parent.name}-{source.stem}.o"
+        run([*compiler(), *STRICT, *flags, "-c", source, "-o", built])
+        objects.append(built)
+    return objects

@@ -1,0 +1,104 @@
+"""The plain C tests: each CASE line of tests/c/test_*.c is a test here.
+
+GRACEFULEXIT_C_SANITIZE builds core and tests with -fsanitize, for example
+"address,undefined" or "thread".
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from ccompile import STRICT, compile_core, compiler, run
+
+HERE = Path(__file__).resolve().parent / "c"
+SANITIZE = os.environ.get("GRACEFULEXIT_C_SANITIZE", "")
+# Above every CASE_WITHIN, whose alarm is the real limit and says more.
+LIMIT = 300
+
+
+def cases_in(source: Path) -> list[str]:
+    """Read from the source, so that collecting tests needs no compiler."""
+    return re.findall(r"^\s*CASE(?:_WITHIN)?\((\w+)", source.read_text(), re.MULTILINE)
+
+
+SOURCES = sorted(HERE.glob("test_*.c"))
+CASES = [
+    pytest.param(source, case, id=f"{source.stem}-{case}")
+    for source in SOURCES
+    for case in cases_in(source)
+]
+
+
+def flags() -> list[str]:
+    if not SANITIZE:
+        return ["-O2", "-g"]
+    # -O1: the optimiser must not remove what the sanitizers would see.
+    return [
+        *("-O1", "-g", "-fno-omit-frame-pointer"),
+        *(f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> functools.partial[Path]:
+    """Build a test program; the core is compiled once, each program once."""
+    folder = tmp_path_factory.mktemp("c")
+    objects = compile_core(folder / "core", flags())
+
+    @functools.cache
+    def program(source: Path) -> Path:
+        built = folder / source.stem
+        run([*compiler(), *STRICT, *flags(), source, *objects, "-o", built])
+        return built
+
+    return program
+
+
+def output_of(command: list[str | Path]) -> tuple[int, str]:
+    """Exit status and output; ends all processes of a program that hangs."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output = process.communicate()[0] + f"\nnothing within {LIMIT} s"
+    return process.returncode, output
+
+
+@pytest.mark.parametrize(("source", "case"), CASES)
+def test_case(build, source: Path, case: str) -> None:
+    """The case passes in a process of its own."""
+    status, output = output_of([build(source), case])
+
+    assert status == 0, output
+    assert f"ok 1 - {case}" in output, output
+    if "# SKIP" in output:
+        pytest.skip(output.partition("# skipped: ")[2].splitlines()[0])
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_no_case_is_missed(build, source: Path) -> None:
+    """The CASE lines that were read here are the table that was compiled."""
+    status, output = output_of([build(source), "--list"])
+
+    assert cases_in(source) == output.split()
+    assert status == 0
+
+
+def test_there_are_cases() -> None:
+    """An empty folder is not a success."""
+    assert CASES != []
