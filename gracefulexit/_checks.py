@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ def seconds(
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         try:
-            value = float(value)  # type: ignore[arg-type]  # Decimal, numpy, ...
+            value = float(value)  # Decimal, numpy, ...
         except (TypeError, ValueError):
             raise TypeError(f"{name} is a number of seconds, not {value!r}") from None
     if math.isnan(value) or value < 0 or (value == 0 and not zero):
@@ -26,6 +27,44 @@ def seconds(
     if math.isinf(value):
         return None
     return float(value)
+
+
+def grace(given: Any) -> float | None:
+    """The program's own, else the one in the environment."""
+    if given is not None:
+        return seconds(given, "grace")
+    text = os.environ.get("GRACEFULEXIT_GRACE", "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    return seconds(value, f"GRACEFULEXIT_GRACE={text!r} in the environment")
+
+
+def exit_status(given: Any) -> str | int:
+    if given in ("signal", "code") and isinstance(given, str):
+        return given
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 255:
+        return int(given)
+    raise ValueError(
+        "exit_status is 'signal' (die of the signal), 'code' (128 + its number), or "
+        f"a number of 0 to 255; got {given!r}"
+    )
+
+
+def exception_class(given: Any) -> None:
+    if not (isinstance(given, type) and issubclass(given, BaseException)):
+        raise TypeError(f"raises must be an exception class, not {given!r}")
+    callback(given, "raises", (), {})
+
+
+def one_of(given: str, name: str, choices: tuple[str, ...]) -> str:
+    if given not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} is one of {listed}; got {given!r}")
+    return given
 
 
 def timeout(value: float | None) -> float | None:

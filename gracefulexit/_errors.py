@@ -38,7 +38,7 @@ class GracefulExit(SystemExit):
         self._die_at_exit = _die_at_exit
 
     @property
-    def code(self) -> int:  # type: ignore[override]
+    def code(self) -> int:
         """The exit status as a number; 128 + n for a death by signal n."""
         if self._signum and self._die_at_exit is not None and _read_by_interpreter():
             self._die_at_exit(self._signum)

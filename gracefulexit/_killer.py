@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import logging
-import math
-import os
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from signal import Signals
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from . import _checks, _core
-from ._info import SignalInfo, info_from_core, with_sender
-from ._layers import in_main_thread, layers
-from ._members import Member, join_all
+from ._callbacks import Callbacks
+from ._hooks import Hooks
+from ._info import SignalInfo
+from ._layers import layers
+from ._members import Member, Members
 from ._process import ExitStatus, process
-from ._report import HookReport, Report, SectionReport
-from ._runners import Job, Lane
+from ._report import Report, SectionReport
+from ._runners import Job
 from ._signals import (
     SignalLike,
     SignalsLike,
@@ -31,6 +27,7 @@ from ._signals import (
     parse_signals,
     parse_stop_signals,
 )
+from ._stopfd import StopDescriptor
 
 log = logging.getLogger("gracefulexit")
 
@@ -38,9 +35,8 @@ Self = TypeVar("Self", bound="GracefulKiller")
 Func = TypeVar("Func", bound=Callable[..., Any])
 
 STATES = {_core.RUNNING: "running", _core.STOPPING: "stopping", _core.HURRY: "hurry"}
-# A shutdown() of a worker that takes longer than this no longer delays the
-# asking of the others.
-ASK_PATIENCE = 0.5
+# Seconds in which the dispatcher has surely told the killer of a stop.
+DISPATCH_LIMIT = 5.0
 # The part of the grace that is kept for the hooks after the workers.
 RESERVE = 0.1
 
@@ -55,38 +51,6 @@ class _Guarded(type):
             "kill_now is an attribute of an instance: write "
             "killer = GracefulKiller() and then `while not killer.kill_now:`"
         )
-
-
-def _exit_status(given: ExitStatus) -> ExitStatus:
-    if given in ("signal", "code"):
-        return given
-    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 255:
-        return given
-    raise ValueError(
-        "exit_status is 'signal' (die of the signal), 'code' (128 + its number), or "
-        f"a number of 0 to 255; got {given!r}"
-    )
-
-
-def _one_of(given: str, name: str, choices: tuple[str, ...]) -> str:
-    if given not in choices:
-        raise ValueError(
-            f"{name} is one of {', '.join(map(repr, choices))}; got {given!r}"
-        )
-    return given
-
-
-def _grace(given: float | None) -> float | None:
-    if given is not None:
-        return _checks.seconds(given, "grace")
-    text = os.environ.get("GRACEFULEXIT_GRACE", "").strip()
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    return _checks.seconds(value, f"GRACEFULEXIT_GRACE={text!r}: it")
 
 
 class GracefulKiller(_core.Flag, metaclass=_Guarded):
@@ -142,17 +106,17 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         super().__init__()
         self.signals = parse_stop_signals(signals)
         self.escalate = self._parse_escalate(escalate)
-        self.grace = _grace(grace)
-        self.exit_status = _exit_status(exit_status)
+        self.grace = _checks.grace(grace)
+        self.exit_status = _checks.exit_status(exit_status)
         if raises is not None:
-            if not (isinstance(raises, type) and issubclass(raises, BaseException)):
-                raise TypeError(f"raises must be an exception class, not {raises!r}")
-            _checks.callback(raises, "raises", (), {})
+            _checks.exception_class(raises)
         self.raises = raises
         self.chain = bool(chain)
-        self._on_fork = _one_of(on_fork, "on_fork", ("auto", "rearm", "reset"))
+        self._on_fork = _checks.one_of(on_fork, "on_fork", ("auto", "rearm", "reset"))
         self._hook_timeout = _checks.seconds(hook_timeout, "hook_timeout", zero=False)
-        self._worker_error = _one_of(worker_error, "worker_error", ("stop", "ignore"))
+        self._worker_error = _checks.one_of(
+            worker_error, "worker_error", ("stop", "ignore")
+        )
         self._start_fresh()
         process.add(self, backend)
         self._backend = backend
@@ -172,20 +136,12 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def _start_fresh(self) -> None:
         self.event = threading.Event()
-        # Protects the lists below. Inside `process.lock`; user code never runs
-        # under it. Re-entrant for Python signal handlers.
-        self._lock = threading.RLock()
-        self._members: list[Member] = []
-        self._stop_hooks: list[Job] = []
-        self._exit_hooks: list[Job] = []
-        self._past_hooks: list[Job] = []
-        self._callbacks: dict[int, list[Callable[[SignalInfo], Any]]] = {}
-        self._called: dict[int, int] = {}
-        self._queued: dict[int, list[Job]] = {}
-        self._taken: dict[int, int] = {}
-        self._base: dict[int, int] = {s: _core.count(s) for s in self.signals}
-        self._lanes: dict[str, Lane] = {}
-        self._wakes: set[threading.Event] = set()
+        self._members = Members()
+        self._hooks = Hooks(self._hook_timeout)
+        self._callbacks = Callbacks(self._hook_timeout)
+        self._stop_fd = StopDescriptor()
+        for signum in self.signals:
+            self._callbacks.begin(signum)
         self._told = False
         self._closed = False
         self._inherited = False
@@ -193,10 +149,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._phases: dict[str, float] = {}
         self._last_reason: SignalInfo | None = None
         self._last_counts: dict[int, int] | None = None
-        self._fds: tuple[int, int] | None = None
-        self._sleepers: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, set[asyncio.Future[None]]
-        ] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         names = ", ".join(name_of(s) for s in self.signals)
@@ -238,29 +190,9 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         timeout = _checks.timeout(timeout)
         if self.kill_now:
             return True
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        sleepers = self._sleepers.setdefault(loop, set())
-        if not sleepers:
-            # One reader for all tasks of a loop: a second add_reader() for the
-            # same descriptor would replace the first.
-            loop.add_reader(self.fileno(), self._wake_loop, sleepers)
-        sleepers.add(future)
-        try:
-            await asyncio.wait_for(future, timeout)
-        except asyncio.TimeoutError:
-            pass
-        finally:
-            sleepers.discard(future)
-            if not sleepers and self._fds is not None:
-                loop.remove_reader(self._fds[0])
+        self._check_open()
+        await self._stop_fd.wait(timeout)
         return self.kill_now
-
-    @staticmethod
-    def _wake_loop(sleepers: set[asyncio.Future[None]]) -> None:
-        for future in list(sleepers):
-            if not future.done():
-                future.set_result(None)
 
     def fileno(self) -> int:
         """A descriptor that is readable from the stop on, for select() and loops.
@@ -268,10 +200,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         Made on first use, closed by ``close()``. Do not read from it.
         """
         self._check_open()
-        with self._lock:
-            if self._fds is None:
-                self._fds = _stop_pipe()
-            return self._fds[0]
+        return self._stop_fd.fileno()
 
     @property
     def reason(self) -> SignalInfo | None:
@@ -288,7 +217,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         """
         counts = self._last_counts
         if counts is None:
-            counts = {s: _core.count(s) - base for s, base in self._base.items()}
+            counts = self._callbacks.counts()
         return {_member(s): n for s, n in counts.items()}
 
     def take(self, signal: SignalLike, /) -> int:
@@ -303,11 +232,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         signum = parse_signal(signal)
         self._check_open()
         self._hear_also(signum)
-        with self._lock:
-            count = _core.count(signum)
-            new = count - self._taken.get(signum, self._base[signum])
-            self._taken[signum] = count
-            return new
+        return self._callbacks.take(signum)
 
     def on(self, signal: SignalLike, func: Any = None, /) -> Any:
         """Call ``func(SignalInfo)`` at another signal, which does not stop.
@@ -330,20 +255,17 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
                 "leave it out of signals"
             )
         self._hear_also(signum)
-        with self._lock:
-            self._called.setdefault(signum, _core.count(signum))
-            self._callbacks.setdefault(signum, []).append(func)
+        self._callbacks.call(signum, func)
         return func
 
     def _hear_also(self, signum: int) -> None:
         with process.lock:
-            if signum in self._base:
+            if not self._callbacks.begin(signum):
                 return
-            self._base[signum] = _core.count(signum)
             try:
                 process.refresh()
             except BaseException:
-                del self._base[signum]
+                self._callbacks.cancel(signum)
                 raise
         process.unblock((signum,))
 
@@ -352,13 +274,14 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         """Are all our handlers in place? False if other code took a signal."""
         if self._closed or self._inherited:
             return False
-        return all(layers.armed(s) for s in self._base if s in layers.wanted)
+        ours = [s for s in self._callbacks.signals() if s in layers.wanted]
+        return all(layers.armed(s) for s in ours)
 
     def rearm(self) -> None:
         """Take our signals back; who has them now is restored by ``close()``."""
         self._check_open()
         with process.lock:
-            for signum in self._base:
+            for signum in self._callbacks.signals():
                 if signum in layers.wanted and not layers.armed(signum):
                     layers.rearm(signum)
 
@@ -418,13 +341,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def _exception(self) -> SystemExit:
         status = self.exit_status if self._closed else process.exit_status
-        error = process.exit_exception(self.reason, status, failed=self._failed)
-        if in_main_thread():
-            return error
-        # threading prints a traceback for every subclass of SystemExit.
-        plain = SystemExit(error.code)
-        plain.reason = self.reason  # type: ignore[attr-defined]
-        return plain
+        return process.exit_exception(self.reason, status, failed=self._failed)
 
     # ---- hooks and workers --------------------------------------------------
 
@@ -441,11 +358,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         job = Job(
             f"on_stop hook {_checks.describe(func)}", lambda: func(*args, **kwargs)
         )
-        with self._lock:
-            late = self._told
-            (self._past_hooks if late else self._stop_hooks).append(job)
-        if late:
-            self._lane("on_stop", limit=self._hook_timeout).submit(job)
+        self._hooks.on_stop(job)
         return func
 
     def on_exit(self, func: Func, /, *args: Any, **kwargs: Any) -> Func:
@@ -460,8 +373,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         job = Job(
             f"on_exit hook {_checks.describe(func)}", lambda: func(*args, **kwargs)
         )
-        with self._lock:
-            self._exit_hooks.append(job)
+        self._hooks.on_exit(job)
         return func
 
     def add(
@@ -479,14 +391,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         asked at once. Adding a thread twice does nothing.
         """
         self._check_open()
-        member = Member(thread, stop, timeout)
-        with self._lock:
-            if any(m.thread is thread for m in self._members):
-                return
-            self._members.append(member)
-            late = self._told
-        if late:
-            self._ask(member)
+        self._members.add(Member(thread, stop, timeout))
 
     def start(self, *workers: Any) -> None:
         """``add()`` and start each."""
@@ -502,24 +407,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         """
         timeout = _checks.timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
-        me = threading.current_thread()
-        with self._lock:
-            members = [m for m in self._members if m.thread is not me]
-        with self._woken_at_stop() as wake:
-            return join_all(members, until, self._reserve, wake)
-
-    @contextmanager
-    def _woken_at_stop(self) -> Iterator[threading.Event]:
-        wake = threading.Event()
-        with self._lock:
-            self._wakes.add(wake)
-            if self._told or self._closed:
-                wake.set()
-        try:
-            yield wake
-        finally:
-            with self._lock:
-                self._wakes.discard(wake)
+        return self._members.join(until, self._reserve)
 
     def _reserve(self) -> float | None:
         """Until when workers are waited for, once stopping."""
@@ -540,75 +428,30 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def other_signals(self) -> list[int]:
         """Those of on() and take()."""
-        return [s for s in list(self._base) if s not in self.signals]
+        return [s for s in self._callbacks.signals() if s not in self.signals]
 
     def turn(self, now: float, state: int) -> float | None:
+        """Called whenever something has happened; seconds until the next call."""
         if state != _core.RUNNING and not self._told:
-            self._tell()
-        self._call_back()
-        waits = [lane.check(now) for lane in list(self._lanes.values())]
-        return min((w for w in waits if w is not None), default=None)
-
-    def _lane(self, name: str, **limits: float | None) -> Lane:
-        with self._lock:
-            lane = self._lanes.get(name)
-            if lane is None:
-                lane = self._lanes[name] = Lane(name, **limits)
-        _core.wake_news()  # the dispatcher watches its limits from now on
-        return lane
-
-    def _tell(self) -> None:
-        with self._lock:
             self._told = True
-            hooks = self._stop_hooks[::-1]
-            self._past_hooks += hooks
-            self._stop_hooks.clear()
-            members = list(self._members)
-            wakes = list(self._wakes)
-        self.event.set()
-        for wake in wakes:
-            wake.set()
-        for member in members:
-            self._ask(member)
-        for job in hooks:
-            self._lane("on_stop", limit=self._hook_timeout).submit(job)
-
-    def _ask(self, member: Member) -> None:
-        def ask() -> None:
-            member.asked = time.monotonic()
-            member.ask()
-
-        lane = self._lane("shutdown", patience=ASK_PATIENCE)
-        lane.submit(Job(f"shutdown of {member.name}", ask))
-
-    def _call_back(self) -> None:
-        for signum, funcs in list(self._callbacks.items()):
-            count = _core.count(signum)
-            raw = _core.last(signum)
-            if count == self._called[signum] or raw is None:
-                continue
-            queued = self._queued.get(signum, [])
-            if any(job.started is None for job in queued):
-                continue  # it has not begun, so it is about this signal too
-            self._called[signum] = count
-            info = info_from_core(raw)
-            lane = self._lane(f"on-{name_of(signum)}", limit=self._hook_timeout)
-            self._queued[signum] = [
-                lane.submit(
-                    Job(f"on({name_of(signum)}) {_checks.describe(f)}", _bind(f, info))
-                )
-                for f in list(funcs)
-            ]
+            self.event.set()
+            self._members.tell()
+            self._hooks.tell()
+        waits = (
+            self._callbacks.turn(now),
+            self._members.check(now),
+            self._hooks.check(now),
+        )
+        return min((w for w in waits if w is not None), default=None)
 
     def describe_stragglers(self) -> str:
         """Who is still running, with stacks; "" if nobody."""
         lines = []
-        for member in list(self._members):
+        for member in self._members.snapshot():
             report = member.report(None)
             if report.alive:
                 lines.append(f"worker {report.name}, at\n{report.stack}")
-        lines += [job.name for job in self._past_hooks if not job.over.is_set()]
-        return "; ".join(lines)
+        return "; ".join(lines + self._hooks.unfinished())
 
     # ---- the end ------------------------------------------------------------
 
@@ -617,21 +460,18 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         reason = self.reason
         now = time.monotonic()
         stopped = reason.when if reason is not None else None
-        with self._lock:
-            members = list(self._members)
-            hooks = self._past_hooks + self._stop_hooks + self._exit_hooks
         return Report(
             state="closed" if self._closed else STATES[_core.state()],
             reason=reason,
             stopping_for=now - stopped if stopped is not None else None,
             remaining=self.remaining(),
             counts={name_of(int(s)): n for s, n in self.counts.items()},
-            workers=tuple(m.report(stopped) for m in members),
+            workers=tuple(m.report(stopped) for m in self._members.snapshot()),
             sections=tuple(
                 SectionReport(s.name, s.thread, now - s.since)
                 for s in list(process.sections.values())
             ),
-            hooks=tuple(HookReport(job.name, job.result) for job in hooks),
+            hooks=self._hooks.report(),
             phases=dict(self._phases),
         )
 
@@ -673,19 +513,11 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             )
 
     def _wait_for_hooks(self) -> None:
-        with self._woken_at_stop() as told:
-            # The dispatcher has queued them when it has told; it is quick.
-            told.wait(5.0)
-        with self._lock:
-            jobs = list(self._past_hooks)
-        me = threading.current_thread()
-        if me.name.startswith("gracefulexit-"):
-            return  # close() from a hook does not wait for itself
-        for job in jobs:
-            until = self._reserve()
-            left = None if until is None else max(0.0, until - time.monotonic())
-            if not job.over.wait(left):
-                log.warning("%s has not ended in time; going on without it", job.name)
+        with self._members.woken() as told:
+            # The dispatcher has handed them out when it has told; it is quick.
+            told.wait(DISPATCH_LIMIT)
+        for job in self._hooks.wait(self._reserve):
+            log.warning("%s has not ended in time; going on without it", job.name)
 
     def close(self) -> None:
         """Give everything back: handlers, masks, descriptors, threads.
@@ -696,60 +528,20 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         """
         if self._closed or self._inherited:
             return
-        self._run_exit_hooks()
+        start = time.monotonic()
+        if self._hooks.run_exit():
+            self._phases["on_exit hooks"] = time.monotonic() - start
         with process.lock:
-            if self._closed:
-                return
-            if self._fds is not None:
-                self._close_fds()
-            process.remove(self, self._keep_last_values)
-            self._closed = True
-        for wake in list(self._wakes):
-            wake.set()
+            if process.remove(self, self._keep_last_values):
+                self._stop_fd.close()
+        self._members.wake()
 
     def _keep_last_values(self) -> None:
         self._last_reason = process.reason
-        self._last_counts = {s: _core.count(s) - b for s, b in self._base.items()}
+        self._last_counts = self._callbacks.counts()
         if self.kill_now:
             self.event.set()
-
-    def _run_exit_hooks(self) -> None:
-        with self._lock:
-            hooks = self._exit_hooks[::-1]
-            self._exit_hooks.clear()
-            self._past_hooks += hooks
-        start = time.monotonic()
-        for job in hooks:
-            if self._hook_timeout is None:
-                # In this thread: what is closed here was often opened here, and
-                # sqlite3 connections insist on that.
-                job.run()
-            else:
-                lane = self._lane("on_exit", limit=self._hook_timeout)
-                lane.submit(job)
-                if not job.over.wait(self._hook_timeout):
-                    lane.check(time.monotonic())
-        if hooks:
-            self._phases["on_exit hooks"] = time.monotonic() - start
-
-    def _close_fds(self) -> None:
-        assert self._fds is not None
-        for loop, sleepers in list(self._sleepers.items()):
-            if sleepers and not loop.is_closed():
-                try:
-                    loop.call_soon_threadsafe(self._wake_loop, sleepers)
-                    loop.remove_reader(self._fds[0])
-                except RuntimeError:
-                    pass  # the loop was closed meanwhile
-        reader, writer = self._fds
-        self._fds = None
-        try:
-            _core.fd_remove(writer)
-        except ValueError:
-            pass  # forgotten already: it had been closed behind our back
-        for fd in (reader, writer):
-            with suppress(OSError):
-                os.close(fd)
+        self._closed = True
 
     def at_interpreter_exit(self) -> None:
         """Never closed: run the on_exit hooks and leave no trace."""
@@ -757,29 +549,20 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def inherited_by_fork(self) -> None:
         """In the forked child."""
-        reason, counts = self._last_reason, dict.fromkeys(self._base, 0)
-        if self._fds is not None:
-            for fd in self._fds:
-                os.close(fd)
-        hooks = self._stop_hooks, self._exit_hooks
-        others = self._callbacks
-        base = list(self._base)
-        self._start_fresh()
-        self._last_reason, self._last_counts = reason, counts
+        counts = dict.fromkeys(self._callbacks.signals(), 0)
         self._renew()
         if self._on_fork != "rearm":
+            self._stop_fd.forget_in_child()
+            self._start_fresh()
+            self._last_counts = counts
             self._inherited = True
             return
-        self._last_counts = None
-        self._stop_hooks, self._exit_hooks = hooks
-        self._callbacks = others
-        self._called = dict.fromkeys(others, 0)
-        self._base = dict.fromkeys(base, 0)
+        hooks, callbacks = self._hooks, self._callbacks
+        self._stop_fd.forget_in_child()
+        self._start_fresh()
+        self._hooks, self._callbacks = hooks, callbacks
+        callbacks.restart()
         process.add(self, self._backend)
-
-
-def _bind(func: Callable[[SignalInfo], Any], info: SignalInfo) -> Callable[[], Any]:
-    return lambda: func(with_sender(info))
 
 
 def _member(signum: int) -> Any:
@@ -787,25 +570,6 @@ def _member(signum: int) -> Any:
         return Signals(signum)
     except ValueError:
         return signum
-
-
-def _stop_pipe() -> tuple[int, int]:
-    """A pipe at 64 or above; the watcher writes one byte at the stop."""
-    ends = list(os.pipe())
-    try:
-        for i, low in enumerate(ends):
-            try:
-                ends[i] = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 64)
-            except OSError:
-                continue  # the limit is lower than that: it stays where it is
-            os.close(low)
-        os.set_blocking(ends[1], False)
-        _core.fd_add(ends[1], True)
-    except BaseException:
-        for fd in ends:
-            os.close(fd)
-        raise
-    return ends[0], ends[1]
 
 
 def current() -> GracefulKiller | None:

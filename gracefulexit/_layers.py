@@ -107,12 +107,18 @@ class Layers:
     def lay(self, signum: int) -> None:
         """Layer 1 if it can be laid, then layer 2. Main thread only."""
         there = signal.getsignal(signum)
+        late = False
         if there is not None and there is not on_python_signal:
             # Remembered first: signal.signal() runs due handlers, ours maybe.
             self.previous[signum] = there
             signal.signal(signum, on_python_signal)
+            late = _core.took(signum)
         self._laid.add(signum)
         _core.lay(signum)
+        if late:
+            # It came while a thread other than main had laid layer 2 alone, and
+            # there was no handler of CPython's beneath to pass it to.
+            self.noticed(signum, None)
 
     def _give_back(self, signum: int) -> None:
         if signal.getsignal(signum) is on_python_signal:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ._checks import callback, seconds
 from ._report import WorkerReport, stack_of
+from ._runners import Job, Lane
+
+# A shutdown() that takes longer than this no longer delays the asking of others.
+ASK_PATIENCE = 0.5
 
 
 class Joinable(Protocol):
@@ -130,3 +135,76 @@ def _join_quietly(members: list[Member], wake: threading.Event) -> None:
             member.thread.join()
             member.note_end()
     wake.set()
+
+
+class Members:
+    """The registered threads of one killer. Any thread may call any method."""
+
+    def __init__(self) -> None:
+        # Protects what follows; no user code runs under it. Re-entrant, for a
+        # Python signal handler in main that adds a thread.
+        self._lock = threading.RLock()
+        self._members: list[Member] = []
+        self._wakes: set[threading.Event] = set()
+        self._told = False
+        self._lane = Lane("shutdown", patience=ASK_PATIENCE)
+
+    def snapshot(self) -> list[Member]:
+        with self._lock:
+            return list(self._members)
+
+    def add(self, member: Member) -> None:
+        with self._lock:
+            if any(m.thread is member.thread for m in self._members):
+                return
+            self._members.append(member)
+            late = self._told
+        if late:
+            self._ask(member)
+
+    def tell(self) -> None:
+        """The stop has begun: wake who joins, ask everybody."""
+        with self._lock:
+            self._told = True
+            members = list(self._members)
+        self.wake()
+        for member in members:
+            self._ask(member)
+
+    def wake(self) -> None:
+        with self._lock:
+            wakes = list(self._wakes)
+        for wake in wakes:
+            wake.set()
+
+    def _ask(self, member: Member) -> None:
+        def ask() -> None:
+            member.asked = time.monotonic()
+            member.ask()
+
+        self._lane.submit(Job(f"shutdown of {member.name}", ask))
+
+    def check(self, now: float) -> float | None:
+        return self._lane.check(now)
+
+    @contextmanager
+    def woken(self) -> Iterator[threading.Event]:
+        """An event that is set at the stop."""
+        wake = threading.Event()
+        with self._lock:
+            self._wakes.add(wake)
+            if self._told:
+                wake.set()
+        try:
+            yield wake
+        finally:
+            with self._lock:
+                self._wakes.discard(wake)
+
+    def join(
+        self, until: float | None, reserve: Callable[[], float | None]
+    ) -> list[Any]:
+        me = threading.current_thread()
+        members = [m for m in self.snapshot() if m.thread is not me]
+        with self.woken() as wake:
+            return join_all(members, until, reserve, wake)

@@ -106,12 +106,15 @@ class Process:
 
     def remove(
         self, killer: Member, last_look: Callable[[], None] = lambda: None
-    ) -> None:
-        """Give back what only this killer wanted. `last_look` is called when
-        nothing can reach the killer any more, before its stop is forgotten."""
+    ) -> bool:
+        """Give back what only this killer wanted; False if it is not live.
+
+        `last_look` is called when nothing can reach the killer any more, before
+        its stop is forgotten.
+        """
         with self.lock:
             if killer not in self.killers:
-                return
+                return False
             self.killers.remove(killer)
             # In this order: what reached the core before the give-back has
             # flipped the killer's flag when refresh() returns.
@@ -120,6 +123,7 @@ class Process:
             last_look()
             if not self.killers:
                 self._shut_down()
+            return True
 
     def _check_backend(self, backend: str) -> None:
         offered = _core.backends()
@@ -276,19 +280,27 @@ class Process:
 
     def exit_exception(
         self, reason: SignalInfo | None, status: ExitStatus, *, failed: bool = False
-    ) -> GracefulExit:
-        """What ends the program for this reason."""
+    ) -> SystemExit:
+        """What ends the calling thread for this reason; in main, the program."""
+        code, signum = self._status(reason, status, failed)
+        if not in_main_thread():
+            # threading prints a traceback for every subclass of SystemExit.
+            plain = SystemExit(code)
+            plain.reason = reason  # type: ignore[attr-defined]
+            return plain
+        return GracefulExit(reason, code, signum=signum, _die_at_exit=_die_at_exit)
+
+    @staticmethod
+    def _status(
+        reason: SignalInfo | None, status: ExitStatus, failed: bool
+    ) -> tuple[int, int]:
+        """The exit code, and the signal to die of or 0."""
         signum = reason.signum if reason is not None else 0
         if isinstance(status, int):
-            return GracefulExit(reason, status)
+            return status, 0
         if failed or not signum:
-            return GracefulExit(reason, int(failed))
-        return GracefulExit(
-            reason,
-            128 + signum,
-            signum=signum if status == "signal" else 0,
-            _die_at_exit=_die_at_exit,
-        )
+            return int(failed), 0
+        return 128 + signum, signum if status == "signal" else 0
 
     # ---- in the main thread -------------------------------------------------
 
@@ -340,9 +352,8 @@ class Process:
         self._reason = reason = with_sender(reason)
         if not threading.main_thread().is_alive():
             # Main has returned already: nobody is left to choose the status.
-            error = self.exit_exception(reason, self.exit_status)
-            signum = error._signum
-            _core.at_exit(signum, -1 if signum else error.code)
+            code, signum = self._status(reason, self.exit_status, failed=False)
+            _core.at_exit(signum, -1 if signum else code)
         left = self.remaining()
         limit = "no time limit" if left is None else f"{left:.1f} s left"
         log.info("stopping: %s; %s", reason, limit)

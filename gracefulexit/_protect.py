@@ -250,15 +250,18 @@ def _deliver(signums: list[int], section: OpenSection) -> None:
         if owner is signal.SIG_DFL:
             default.append(signum)
         elif owner is not signal.SIG_IGN:
-            # A real signal to the restored owner, whatever it is: CPython's
-            # handler notes it, and main runs it next.
-            signal.raise_signal(signum)
-    if default:
-        error = process.exit_exception(reason, "signal")
-        if in_main_thread():
-            raise error
+            # A real signal to the restored owner, whatever it is. CPython's
+            # handler notes it, and main runs it next; from another thread it
+            # has to reach main, or main would sleep on in a system call.
+            if in_main_thread():
+                signal.raise_signal(signum)
+            else:
+                os.kill(os.getpid(), signum)
 
-        def raise_in_main() -> None:
-            raise error
+    def end_main() -> None:
+        raise process.exit_exception(reason, "signal")
 
-        _core.in_main(raise_in_main)
+    if default and in_main_thread():
+        end_main()
+    elif default:
+        _core.in_main(end_main)

@@ -23,6 +23,7 @@ class Job:
     def __init__(self, name: str, func: Callable[[], Any]) -> None:
         self.name = name
         self.func = func
+        self.thread: threading.Thread | None = None
         self.started: float | None = None
         self.ended: float | None = None
         self.error: BaseException | None = None
@@ -30,6 +31,7 @@ class Job:
         self.over = threading.Event()  # ended or left behind
 
     def run(self) -> None:
+        self.thread = threading.current_thread()
         self.started = time.monotonic()
         try:
             self.func()

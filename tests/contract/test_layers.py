@@ -16,34 +16,39 @@ CSRC = ROOT / "csrc"
 # --- Python: module -> modules of the package that it may import, at its top,
 # inside a function or for typing alone. "__init__" is the package itself.
 MAY_IMPORT: dict[str, set[str]] = {
+    # Pure: no state, no threads.
     "_version": set(),
     "_errors": set(),
     "_checks": set(),
-    "_runners": set(),
     "_signals": {"_core"},
-    "_dispatcher": {"_core"},
     "_info": {"_core", "_signals"},
     "_report": {"_info"},
-    "_members": {"_checks", "_report"},
-    "_layers": {"_core", "_signals"},
+    # One part of a killer each; none knows the killer or the process.
+    "_runners": set(),
+    "_dispatcher": {"_core"},
+    "_layers": {"_core"},
+    "_stopfd": {"_core"},
+    "_hooks": {"_core", "_report", "_runners"},
+    "_members": {"_checks", "_report", "_runners"},
+    "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
+    # One of it in a process.
     "_process": {
-        *("_core", "_layers", "_runners", "_dispatcher"),
-        *("_info", "_report", "_signals", "_errors"),
+        *("_core", "_dispatcher", "_errors", "_info", "_layers", "_signals"),
     },
+    # What users see.
     "_killer": {
-        *("_core", "_process", "_checks", "_signals", "_info", "_report"),
-        *("_errors", "_layers", "_members", "_runners"),
+        *("_core", "_callbacks", "_checks", "_hooks", "_info", "_layers"),
+        *("_members", "_process", "_report", "_runners", "_signals", "_stopfd"),
     },
-    "_workers": {"_killer", "_checks"},
+    "_workers": {"_checks", "_killer", "_members"},
     "_protect": {
-        *("_core", "_process", "_layers", "_signals"),
-        *("_checks", "_errors", "_info"),
+        *("_core", "_checks", "_info", "_layers", "_process", "_signals"),
     },
-    "lowlevel": {"_core", "_process", "_signals", "_checks"},
+    "lowlevel": {"_core", "_signals"},
     # _core: to turn a missing one into one clear sentence.
     "__init__": {
         *("_core", "_version", "_errors", "_info", "_report"),
-        *("_killer", "_workers", "_protect", "lowlevel"),
+        *("_killer", "_workers", "_protect"),
     },
     "_demo": {"__init__"},
     "__main__": {"_demo"},

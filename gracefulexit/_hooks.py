@@ -1,0 +1,95 @@
+"""on_stop and on_exit hooks: last registered first, each exactly once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from . import _core
+from ._report import HookReport
+from ._runners import Job, Lane
+
+
+class Hooks:
+    """The hooks of one killer. Any thread may call any method.
+
+    on_stop hooks run on a runner, so that one that blocks delays nobody else's
+    hearing. on_exit hooks run in the thread that ends the program, because what
+    they close was often opened there (sqlite3 connections insist on it); with a
+    time limit they need a runner, to be left behind with.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self._limit = limit
+        # Protects the lists and `_told`; no user code runs under it. Re-entrant,
+        # for a Python signal handler in main that registers a hook.
+        self._lock = threading.RLock()
+        self._at_stop: list[Job] = []
+        self._at_exit: list[Job] = []
+        self._called: list[Job] = []
+        self._told = False
+        self._lanes = (Lane("on_stop", limit=limit), Lane("on_exit", limit=limit))
+
+    def on_stop(self, job: Job) -> None:
+        with self._lock:
+            late = self._told
+            (self._called if late else self._at_stop).append(job)
+        if late:
+            self._lanes[0].submit(job)
+            _core.wake_news()  # the dispatcher watches the limit from now on
+
+    def on_exit(self, job: Job) -> None:
+        with self._lock:
+            self._at_exit.append(job)
+
+    def tell(self) -> None:
+        """The stop has begun."""
+        with self._lock:
+            self._told = True
+            jobs = self._at_stop[::-1]
+            self._called += jobs
+            self._at_stop.clear()
+        for job in jobs:
+            self._lanes[0].submit(job)
+
+    def wait(self, until: Callable[[], float | None]) -> list[Job]:
+        """Wait for the on_stop hooks; those that have not ended by then."""
+        me = threading.current_thread()
+        late = []
+        for job in list(self._called):
+            if job.thread is me:
+                continue  # called from a hook
+            deadline = until()
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not job.over.wait(left):
+                late.append(job)
+        return late
+
+    def run_exit(self) -> bool:
+        """Run the on_exit hooks that have not run; were there any?"""
+        with self._lock:
+            jobs = self._at_exit[::-1]
+            self._at_exit.clear()
+            self._called += jobs
+        for job in jobs:
+            if self._limit is None:
+                job.run()
+            else:
+                self._lanes[1].submit(job)
+                if not job.over.wait(self._limit):
+                    self._lanes[1].check(time.monotonic())
+        return bool(jobs)
+
+    def check(self, now: float) -> float | None:
+        """Leave behind what is over its limit; seconds until the next look."""
+        waits = [w for w in (lane.check(now) for lane in self._lanes) if w is not None]
+        return min(waits, default=None)
+
+    def unfinished(self) -> list[str]:
+        return [job.name for job in list(self._called) if not job.over.is_set()]
+
+    def report(self) -> tuple[HookReport, ...]:
+        with self._lock:
+            jobs = self._called + self._at_stop + self._at_exit
+        return tuple(HookReport(job.name, job.result) for job in jobs)
