@@ -24,7 +24,7 @@ from . import _core
 from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
 from ._info import SignalInfo, info_from_core, with_sender
-from ._layers import is_ignored, layers
+from ._layers import in_main_thread, is_ignored, layers
 from ._signals import name_of
 
 log = logging.getLogger("gracefulexit")

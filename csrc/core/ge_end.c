@@ -33,22 +33,28 @@ ge__end_reset(void)
     atomic_store(&extra, 0);
 }
 
+/* A sum that stays at GE_NEVER where it would overflow. `b` may be negative,
+ * `a` is not. */
+static int64_t
+later_by(int64_t a, int64_t b)
+{
+    return b > GE_NEVER - a ? GE_NEVER : a + b;
+}
+
 int64_t
 ge_deadline(void)
 {
     int64_t g = atomic_load(&grace);
-    int64_t since = ge_state_since();
     struct ge_info stop;
 
-    if (ge_state() == GE_RUNNING || g == GE_NEVER) {
+    /* The record's time, not the word's, which the second step moves. While
+     * it is being written it is not known of what to die; who writes it pokes
+     * the watcher afterwards. */
+    if (g == GE_NEVER || ge_state() == GE_RUNNING || !ge_stop_record(&stop)) {
         return GE_NEVER;
     }
-    /* The second step moved the time of the word; the record keeps the first.
-     * Not yet written, it is being written right now, at the same time. */
-    if (ge_stop_record(&stop)) {
-        since = stop.when;
-    }
-    return since + g + atomic_load(&extra);
+    g = later_by(stop.when, g);
+    return g == GE_NEVER ? GE_NEVER : later_by(g, atomic_load(&extra));
 }
 
 _Noreturn void

@@ -33,6 +33,8 @@ ge_fork_child(unsigned sections)
         ge__record_clear(&ge__mailbox.signals[s].first);
         ge__record_clear(&ge__mailbox.signals[s].last);
     }
+    /* Perhaps not the thread that called us; the watcher's start says anew. */
+    atomic_store(&ge__mailbox.have_main, 0);
     /* Handlers of the parent's other threads were copied halfway. */
     atomic_store(&ge__mailbox.inflight, 0);
     ge_reset();

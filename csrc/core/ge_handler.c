@@ -40,8 +40,9 @@ time_of(uint64_t word)
  * the same moment cannot both be the first, nor can the second be measured
  * against the time before the first:
  *   A reads RUNNING; B reads RUNNING; A writes STOPPING at t;
- *   B's exchange fails, B reads STOPPING at t, and t is too young. */
-static bool
+ *   B's exchange fails, B reads STOPPING at t, and t is too young.
+ * Returns the state that this call entered, GE_RUNNING if none. */
+static enum ge_state
 advance(unsigned roles, int64_t now)
 {
     uint64_t was = atomic_load(&ge__mailbox.word);
@@ -54,10 +55,10 @@ advance(unsigned roles, int64_t now)
                    now - time_of(was) >= GE_HURRY_GAP_NS) {
             next = pack(GE_HURRY, now);
         } else {
-            return false;
+            return GE_RUNNING;
         }
     } while (!atomic_compare_exchange_weak(&ge__mailbox.word, &was, next));
-    return true;
+    return state_of(next);
 }
 
 static void
@@ -91,9 +92,11 @@ poke(void)
 static bool
 step(unsigned roles, const struct ge_info *info)
 {
-    bool moved = advance(roles, info->when);
+    enum ge_state entered = advance(roles, info->when);
 
-    if (moved) {
+    if (entered == GE_STOPPING) {
+        /* Only who began the stop: the one who enters HURRY may overtake it
+         * between its step and this line. */
         (void)ge__record_first(&ge__mailbox.stop, info);
     }
     if (roles & GE_ROLE_STOP) {
@@ -102,7 +105,7 @@ step(unsigned roles, const struct ge_info *info)
         flip_cells();
     }
     poke();
-    return moved;
+    return entered == GE_STOPPING;
 }
 
 static bool
@@ -117,19 +120,18 @@ ge__nudge(int signum)
 {
     struct ge__signal *s = &ge__mailbox.signals[signum];
 
-    if (atomic_load(&ge__mailbox.have_main) &&
+    /* Counted in, so that ge__mailbox.main does not change meanwhile, and so
+     * that no nudge outlives the trap:
+     *   here:  inflight++      then  reads roles,      then  sends
+     *   trap:  roles = 0       then  waits for inflight == 0, for nudged == 0,
+     *                          then  gives back
+     * Either roles reads 0 here, or the trap waits for what is sent. */
+    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    if (atomic_load(&s->roles) != 0 && atomic_load(&ge__mailbox.have_main) &&
         atomic_exchange(&s->nudged, 1) == 0 &&
         pthread_kill(ge__mailbox.main, signum) != 0) {
         atomic_store(&s->nudged, 0);
     }
-}
-
-static void
-nudge_from_outside(int signum)
-{
-    /* Counted in, so that ge__mailbox.main does not change meanwhile. */
-    atomic_fetch_add(&ge__mailbox.inflight, 1);
-    ge__nudge(signum);
     atomic_fetch_sub(&ge__mailbox.inflight, 1);
 }
 
@@ -188,12 +190,15 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     atomic_fetch_add(&ge__mailbox.inflight, 1);
     roles = atomic_load(&s->roles);
     main = in_main();
-    if (roles == 0) {
+    if (is_nudge(s, info, main)) {
+        /* It has done its work by coming; no less when the trap has been
+         * dropped meanwhile. */
+    } else if (roles == 0) {
         first = ge__pass_owner(signum, &first_flags);
         if (first == (uintptr_t)SIG_DFL) {
             ge__pass_default(signum);
         }
-    } else if (!is_nudge(s, info, main)) {
+    } else {
         accept_signal(signum, roles, info);
         if (roles & GE_ROLE_CHAIN) {
             first_flags = atomic_load(&s->original.flags);
@@ -215,7 +220,7 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     if (wake_main) {
         /* After CPython's handler has noted the signal: a main thread that is
          * woken before would find nothing and go back to sleep. */
-        nudge_from_outside(signum);
+        ge__nudge(signum);
     }
     errno = saved;
 }
@@ -225,6 +230,9 @@ ge_forward(int signum)
 {
     unsigned roles;
 
+    if (!ge__valid(signum)) {
+        return 0;
+    }
     atomic_fetch_add(&ge__mailbox.inflight, 1);
     roles = atomic_load(&ge__mailbox.signals[signum].roles);
     if (roles != 0) {
@@ -265,13 +273,17 @@ ge_promote(int signum)
 int
 ge_trip(int signum)
 {
-    struct ge__signal *s = &ge__mailbox.signals[signum];
+    struct ge__signal *s;
 
+    if (!ge__valid(signum)) {
+        return -ENOENT;
+    }
+    s = &ge__mailbox.signals[signum];
     if (!(atomic_load(&s->roles) & GE_ROLE_TRIP)) {
         return -ENOENT;
     }
     atomic_store(&s->trip, 1);
-    nudge_from_outside(signum);
+    ge__nudge(signum);
     ge_poke(); /* the watcher repeats it until main has taken it */
     return 0;
 }

@@ -44,12 +44,20 @@ extern struct ge__mailbox ge__mailbox;
 /* The handler. Installed with SA_SIGINFO, every signal blocked. */
 void ge__on_signal(int signum, siginfo_t *info, void *context);
 
+static inline bool
+ge__valid(int signum)
+{
+    return signum > 0 && signum < GE_NSIG; /* half-open, like the arrays */
+}
+
 /* Is this action our handler? */
 bool ge__is_ours(const struct sigaction *sa);
 
 /* Wake the main thread out of pause() and the like by sending it the signal
  * again; the handler there tells it from a real one. At most one is on its
- * way: while it is, main has a signal pending and needs no other.
+ * way: while it is, main has a signal pending and needs no other. Nothing
+ * happens for a signal that is not armed: without our handler the nudge would
+ * be the previous owner's signal, and mostly death.
  *
  * Call from: any thread, a handler too. */
 void ge__nudge(int signum);

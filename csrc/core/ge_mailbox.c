@@ -1,16 +1,12 @@
 /* The mailbox seen from the threads: state, counters, cells. */
 #include "ge_platform.h"
 
+#include "ge_end.h"
 #include "ge_handler.h"
+#include "ge_section.h"
 
 #include <errno.h>
 #include <sched.h>
-
-static bool
-valid(int signum)
-{
-    return signum > 0 && signum < GE_NSIG;
-}
 
 void
 ge__quiesce(void)
@@ -43,24 +39,29 @@ ge_stop_record(struct ge_info *out)
 void
 ge_reset(void)
 {
-    atomic_store(&ge__mailbox.word, 0);
+    /* The record first: cleared after the word, it could be the record of a
+     * stop that began in between. */
     ge__record_clear(&ge__mailbox.stop);
+    atomic_store(&ge__mailbox.word, 0);
     for (int i = 1; i < GE_NSIG; i++) {
         atomic_store(&ge__mailbox.signals[i].held, 0);
         atomic_store(&ge__mailbox.signals[i].trip, 0);
     }
+    ge__end_reset();
+    ge__section_reopen();
+    ge_poke(); /* the watcher may still run for others, and keeps notes */
 }
 
 uint64_t
 ge_count(int signum)
 {
-    return valid(signum) ? atomic_load(&ge__mailbox.signals[signum].count) : 0;
+    return ge__valid(signum) ? atomic_load(&ge__mailbox.signals[signum].count) : 0;
 }
 
 int
 ge_first(int signum, struct ge_info *out)
 {
-    return valid(signum)
+    return ge__valid(signum)
                ? ge__record_read(&ge__mailbox.signals[signum].first, out)
                : 0;
 }
@@ -68,7 +69,7 @@ ge_first(int signum, struct ge_info *out)
 int
 ge_last(int signum, struct ge_info *out)
 {
-    return valid(signum)
+    return ge__valid(signum)
                ? ge__record_read(&ge__mailbox.signals[signum].last, out)
                : 0;
 }
@@ -76,13 +77,13 @@ ge_last(int signum, struct ge_info *out)
 unsigned
 ge_held(int signum)
 {
-    return valid(signum) ? atomic_load(&ge__mailbox.signals[signum].held) : 0;
+    return ge__valid(signum) ? atomic_load(&ge__mailbox.signals[signum].held) : 0;
 }
 
 unsigned
 ge_held_take(int signum)
 {
-    return valid(signum)
+    return ge__valid(signum)
                ? atomic_exchange(&ge__mailbox.signals[signum].held, 0)
                : 0;
 }
@@ -90,7 +91,7 @@ ge_held_take(int signum)
 bool
 ge_took(int signum)
 {
-    return valid(signum) &&
+    return ge__valid(signum) &&
            atomic_exchange(&ge__mailbox.signals[signum].trip, 0) == 1;
 }
 

@@ -80,9 +80,11 @@ ge_now(void)
     return (int64_t)t.tv_sec * GE_NS_PER_S + (int64_t)t.tv_nsec;
 }
 
+/* A time before the clock began is past as well; the system calls refuse it. */
 static inline struct timespec
 ge_timespec(int64_t ns)
 {
+    ns = ns < 0 ? 0 : ns;
     struct timespec t = { .tv_sec = (time_t)(ns / GE_NS_PER_S),
                           .tv_nsec = (long)(ns % GE_NS_PER_S) };
     return t;

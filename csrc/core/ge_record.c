@@ -3,6 +3,20 @@
 
 #include "ge_record.h"
 
+/* Does the siginfo of this code hold a sender? Of a timer, a message queue,
+ * ... the union holds other things. Compared in C: glibc's SI_TKILL is an enum
+ * constant, which #if takes for 0. */
+static bool
+has_sender(int code)
+{
+#if defined(SI_KERNEL)
+    if (code == SI_KERNEL) {
+        return true;
+    }
+#endif
+    return code == SI_USER || code == SI_QUEUE || code == GE_SI_THREAD;
+}
+
 void
 ge__record_describe(struct ge_info *out, int signum, const siginfo_t *info)
 {
@@ -11,22 +25,12 @@ ge__record_describe(struct ge_info *out, int signum, const siginfo_t *info)
         return;
     }
     out->code = info->si_code;
-    switch (info->si_code) {
-    case SI_QUEUE:
-        out->value = info->si_value.sival_int;
-        /* fallthrough */
-    case SI_USER:
-#if defined(SI_KERNEL)
-    case SI_KERNEL:
-#endif
-#if GE_SI_THREAD != 0
-    case GE_SI_THREAD:
-#endif
+    if (has_sender(info->si_code)) {
         out->pid = (int)info->si_pid;
         out->uid = (int)info->si_uid;
-        break;
-    default: /* a timer, a message queue, ...: the union holds other things */
-        break;
+    }
+    if (info->si_code == SI_QUEUE) {
+        out->value = info->si_value.sival_int;
     }
 }
 
