@@ -17,9 +17,10 @@ try:
     from . import _core as _core
 except ImportError as _error:
     raise ImportError(
-        "gracefulexit's compiled part (_core) cannot be imported for this Python "
-        f"({_error}); install the package with `python -m pip install gracefulexit` "
-        "(or `python -m pip install .` in its source tree)"
+        f"gracefulexit's compiled part (_core) cannot be imported from {__path__[0]} "
+        f"({_error}); install the package with `python -m pip install gracefulexit`, "
+        "or, in its source tree, with `python -m pip install .`, and then start "
+        "Python there with -I, so that it does not look at the sources first"
     ) from _error
 
 from ._errors import GracefulExit as GracefulExit

@@ -35,8 +35,6 @@ Self = TypeVar("Self", bound="GracefulKiller")
 Func = TypeVar("Func", bound=Callable[..., Any])
 
 STATES = {_core.RUNNING: "running", _core.STOPPING: "stopping", _core.HURRY: "hurry"}
-# Seconds in which the dispatcher has surely told the killer of a stop.
-DISPATCH_LIMIT = 5.0
 # The part of the grace that is kept for the hooks after the workers.
 RESERVE = 0.1
 
@@ -117,10 +115,14 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._worker_error = _checks.one_of(
             worker_error, "worker_error", ("stop", "ignore")
         )
+        self.ready = False  # `raises` waits until there is a killer to speak of
         self._start_fresh()
-        process.add(self, backend)
         self._backend = backend
+        process.add(self, backend)
         process.unblock(self.signals)
+        self.ready = True
+        if self.kill_now and raises is not None:
+            _core.in_main(process.raise_if_due)
 
     def _parse_escalate(self, escalate: SignalsLike) -> tuple[int, ...]:
         signums = parse_signals(escalate)
@@ -142,6 +144,8 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._stop_fd = StopDescriptor()
         for signum in self.signals:
             self._callbacks.begin(signum)
+        # Protects _told: the dispatcher tells, or who closes before it could.
+        self._telling = threading.Lock()
         self._told = False
         self._closed = False
         self._inherited = False
@@ -334,7 +338,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             self._check_open()
             if not stopped:
                 process.stop("exit()", raising=False)
-            self._finish()
+            self._finish(ending=True)
         if not stopped:
             raise SystemExit(int(self._failed))
         raise self._exception()
@@ -407,16 +411,18 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         """
         timeout = _checks.timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
-        return self._members.join(until, self._reserve)
+        return self._members.join(until, self._stop_and_limit)
 
-    def _reserve(self) -> float | None:
-        """Until when workers are waited for, once stopping."""
+    def _stop_and_limit(self) -> tuple[float | None, float | None]:
+        """When the stop began, and until when workers and hooks are waited for."""
         deadline, reason = _core.deadline(), self.reason
-        if deadline is None or reason is None:
-            return None
-        return deadline - RESERVE * (deadline - reason.when)
+        if reason is None:
+            return None, None
+        if deadline is None:
+            return reason.when, None
+        return reason.when, deadline - RESERVE * (deadline - reason.when)
 
-    def worker_failed(self, worker: threading.Thread, error: BaseException) -> None:
+    def _worker_failed(self, worker: threading.Thread, error: BaseException) -> None:
         """A registered ``Worker`` ended by an exception."""
         stopping = self._worker_error == "stop"
         log.error("worker %s failed: %r%s", worker.name, error, "; stopping" * stopping)
@@ -426,17 +432,14 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     # ---- called by the dispatcher -------------------------------------------
 
-    def other_signals(self) -> list[int]:
+    def _other_signals(self) -> list[int]:
         """Those of on() and take()."""
         return [s for s in self._callbacks.signals() if s not in self.signals]
 
-    def turn(self, now: float, state: int) -> float | None:
+    def _turn(self, now: float, state: int) -> float | None:
         """Called whenever something has happened; seconds until the next call."""
-        if state != _core.RUNNING and not self._told:
-            self._told = True
-            self.event.set()
-            self._members.tell()
-            self._hooks.tell()
+        if state != _core.RUNNING:
+            self._tell()
         waits = (
             self._callbacks.turn(now),
             self._members.check(now),
@@ -444,7 +447,16 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         )
         return min((w for w in waits if w is not None), default=None)
 
-    def describe_stragglers(self) -> str:
+    def _tell(self) -> None:
+        with self._telling:
+            if self._told:
+                return
+            self._told = True
+        self.event.set()
+        self._members.tell()
+        self._hooks.tell()
+
+    def _describe_stragglers(self) -> str:
         """Who is still running, with stacks; "" if nobody."""
         lines = []
         for member in self._members.snapshot():
@@ -489,13 +501,19 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             return
         if not self.kill_now:
             process.stop("left the block", raising=False)
-        self._finish()
+        self._finish(ending=False)
 
-    def _finish(self) -> None:
-        """Stopping: workers and on_stop hooks, then on_exit hooks, then close()."""
+    def _finish(self, *, ending: bool) -> None:
+        """Stopping: workers and on_stop hooks, then on_exit hooks, then close().
+
+        `ending`: the program ends next, and the deadline holds until it has.
+        """
+        self._tell()
         start = time.monotonic()
+        stragglers: list[Any] = []
         try:
-            for thread in self.join():
+            stragglers = self.join()
+            for thread in stragglers:
                 log.warning(
                     "%s has not ended in time; going on without it", thread.name
                 )
@@ -503,20 +521,18 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         finally:
             self._phases["workers and on_stop hooks"] = time.monotonic() - start
             reason = self.reason
-            self.close()
+            # A thread that has not ended may hold the interpreter for ever.
+            self._close(linger=ending or bool(stragglers))
             log.info(
                 "stopped: %s; %s",
                 reason,
                 ", ".join(
-                    f"{name} {length:.3f} s" for name, length in self._phases.items()
+                    f"{name} {took:.3f} s" for name, took in self._phases.items()
                 ),
             )
 
     def _wait_for_hooks(self) -> None:
-        with self._members.woken() as told:
-            # The dispatcher has handed them out when it has told; it is quick.
-            told.wait(DISPATCH_LIMIT)
-        for job in self._hooks.wait(self._reserve):
+        for job in self._hooks.wait(lambda: self._stop_and_limit()[1]):
             log.warning("%s has not ended in time; going on without it", job.name)
 
     def close(self) -> None:
@@ -526,13 +542,18 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         times. Stops nothing: ``kill_now``, ``reason`` and ``counts`` keep their
         last values. What was waiting in ``wait()`` returns.
         """
+        self._close(linger=False)
+
+    def _close(self, *, linger: bool) -> None:
         if self._closed or self._inherited:
             return
+        if self.kill_now:
+            self._tell()
         start = time.monotonic()
         if self._hooks.run_exit():
             self._phases["on_exit hooks"] = time.monotonic() - start
         with process.lock:
-            if process.remove(self, self._keep_last_values):
+            if process.remove(self, self._keep_last_values, linger=linger):
                 self._stop_fd.close()
         self._members.wake()
 
@@ -543,11 +564,12 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             self.event.set()
         self._closed = True
 
-    def at_interpreter_exit(self) -> None:
-        """Never closed: run the on_exit hooks and leave no trace."""
-        self.close()
+    def _at_interpreter_exit(self) -> None:
+        """Never closed: run the on_exit hooks. A stop that is under way keeps its
+        deadline: other atexit hooks and the finalisation may hang."""
+        self._close(linger=True)
 
-    def inherited_by_fork(self) -> None:
+    def _inherited_by_fork(self) -> None:
         """In the forked child."""
         counts = dict.fromkeys(self._callbacks.signals(), 0)
         self._renew()

@@ -141,11 +141,17 @@ class Layers:
             _core.in_main(lambda: self.lay(signum) if signum in self.wanted else None)
 
     def armed(self, signum: int) -> bool:
-        """Do we still hear the signal? Lays layer 2 again where it was wiped."""
-        there = signal.getsignal(signum)
-        if there is on_python_signal and not _core.ours(signum):
-            _core.lay(signum)
+        """Do we still hear the signal? Lays layer 2 again where signal.signal()
+        has wiped it and layer 1 is in place; a stranger's handler stays."""
+        if signal.getsignal(signum) is on_python_signal:
+            return _core.relay(signum)
         return _core.ours(signum)
+
+    def owner(self, signum: int) -> Handler:
+        """Whose signal it is once we do not want it, while Python's table may
+        still show us."""
+        there = signal.getsignal(signum)
+        return self.previous.get(signum) if there is on_python_signal else there
 
 
 layers = Layers()
@@ -162,8 +168,7 @@ def on_python_signal(signum: int, frame: FrameType | None) -> None:
         if not _core.forward(signum):
             _act_as_previous(signum, frame)
             return
-        if not _core.ours(signum):
-            _core.lay(signum)
+        _core.relay(signum)
     layers.noticed(signum, frame)
 
 
@@ -181,7 +186,11 @@ def _act_as_previous(signum: int, frame: FrameType | None) -> None:
 def is_ignored(signum: int) -> bool:
     """Was it ignored when we came (nohup, a background job of a shell)?
 
+    Not so SIGPIPE and SIGXFSZ: it is Python that ignores them, in every program.
+
     Python's table is asked first: os.system() in another thread makes SIGINT
     ignored in the kernel's for a while.
     """
+    if signum in (signal.SIGPIPE, signal.SIGXFSZ):
+        return False
     return signal.getsignal(signum) is signal.SIG_IGN

@@ -16,6 +16,10 @@ from ._runners import Job, Lane
 ASK_PATIENCE = 0.5
 
 
+# When the stop began, and until when it waits for threads; None: not yet, no limit.
+Stop = Callable[[], tuple[float | None, float | None]]
+
+
 class Joinable(Protocol):
     """A threading.Thread, or a group that looks like one."""
 
@@ -42,7 +46,7 @@ class Member:
             )
         self.thread: Joinable = thread
         self.timeout = seconds(timeout, "timeout")
-        self.ask = _how_to_ask(thread, stop)
+        self._ask = _how_to_ask(thread, stop)
         self.asked: float | None = None  # time.monotonic()
         self.ended: float | None = None
 
@@ -50,19 +54,28 @@ class Member:
     def name(self) -> str:
         return self.thread.name
 
+    def ask_once(self) -> None:
+        if self.asked is None:
+            self.asked = time.monotonic()
+            self._ask()
+
+    def started(self) -> bool:
+        return getattr(self.thread, "ident", 0) is not None
+
     def note_end(self) -> bool:
         """Has it ended? Remembers when that was first seen."""
-        started = getattr(self.thread, "ident", 0) is not None
-        if self.ended is None and started and not self.thread.is_alive():
+        if self.ended is None and self.started() and not self.thread.is_alive():
             self.ended = time.monotonic()
         return self.ended is not None
 
-    def join(self, until: float | None) -> list[Any]:
-        """Join until that moment or the own timeout; whoever is left over."""
-        if getattr(self.thread, "ident", 0) is None:
-            return []  # never started
-        if self.timeout is not None and self.asked is not None:
-            own = self.asked + self.timeout
+    def join(self, until: float | None, stopped: float | None = None) -> list[Any]:
+        """Join until that moment or the own timeout after it was asked (at the
+        stop, if that has yet to be done); whoever is left over."""
+        if not self.started():
+            return []
+        begin = stopped if self.asked is None else self.asked
+        if self.timeout is not None and begin is not None:
+            own = begin + self.timeout
             until = own if until is None else min(until, own)
         left = None if until is None else max(0.0, until - time.monotonic())
         stragglers = self.thread.join(left)
@@ -102,39 +115,72 @@ def _how_to_ask(thread: Any, stop: Callable[[], Any] | None) -> Callable[[], Any
     )
 
 
+class Joiner:
+    """Wakes who waits in join() when the last thread has ended.
+
+    One helper thread for all of them, however often they come back, and only
+    while somebody waits for threads that run; nobody polls.
+    """
+
+    def __init__(self, members: Callable[[], list[Member]]) -> None:
+        self._members = members
+        # Protects the two below; nothing is locked or joined under it.
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._waiting: set[threading.Event] = set()
+
+    def wait(self, wake: threading.Event, timeout: float | None) -> None:
+        """Until all have ended, `wake` was set for another reason, or the timeout."""
+        with self._lock:
+            self._waiting.add(wake)
+            start = self._thread is None
+            if start:
+                self._thread = threading.Thread(
+                    target=self._run, name="gracefulexit-join", daemon=True
+                )
+                self._thread.start()
+        try:
+            wake.wait(timeout)
+        finally:
+            with self._lock:
+                self._waiting.discard(wake)
+
+    def _run(self) -> None:
+        alive = True
+        while alive:
+            for member in self._members():
+                if member.started():
+                    member.thread.join()
+                    member.note_end()
+            with self._lock:
+                alive = any(
+                    m.started() and m.thread.is_alive() for m in self._members()
+                )
+                if not alive:
+                    self._thread = None
+                    for wake in self._waiting:
+                        wake.set()
+
+
 def join_all(
+    joiner: Joiner,
     members: list[Member],
     until: float | None,
-    reserve: Callable[[], float | None],
+    stop: Stop,
     wake: threading.Event,
 ) -> list[Any]:
-    """Join all until that moment and, once stopping, until `reserve()`; returns
-    who is left over. `wake` is set by the caller at the stop.
-
-    Before the stop nobody polls: a helper thread joins them one after the
-    other, and the caller sleeps until it is done or the stop comes.
-    """
-    if members and not wake.is_set():
-        threading.Thread(
-            target=_join_quietly,
-            args=(members, wake),
-            name="gracefulexit-join",
-            daemon=True,
-        ).start()
-        wake.wait(None if until is None else max(0.0, until - time.monotonic()))
+    """Join all until that moment and, once stopping, within the limit of `stop`;
+    returns who is left over. `wake` is set by the caller at the stop."""
+    me = threading.current_thread()
+    others = [m for m in members if m.thread is not me]
+    if others == members and members and not wake.is_set():
+        joiner.wait(wake, None if until is None else max(0.0, until - time.monotonic()))
     stragglers: list[Any] = []
-    for member in members:
-        limits = [t for t in (until, reserve()) if t is not None]
-        stragglers += member.join(min(limits, default=None))
+    for member in others:
+        began, limit = stop()
+        limits = [t for t in (until, limit) if t is not None]
+        stragglers += member.join(min(limits, default=None), began)
     return stragglers
-
-
-def _join_quietly(members: list[Member], wake: threading.Event) -> None:
-    for member in members:
-        if getattr(member.thread, "ident", 0) is not None:
-            member.thread.join()
-            member.note_end()
-    wake.set()
 
 
 class Members:
@@ -148,6 +194,7 @@ class Members:
         self._wakes: set[threading.Event] = set()
         self._told = False
         self._lane = Lane("shutdown", patience=ASK_PATIENCE)
+        self._joiner = Joiner(self.snapshot)
 
     def snapshot(self) -> list[Member]:
         with self._lock:
@@ -162,13 +209,17 @@ class Members:
         if late:
             self._ask(member)
 
-    def tell(self) -> None:
-        """The stop has begun: wake who joins, ask everybody."""
+    def begin(self) -> list[Member]:
+        """The stop has begun: wake who joins; those to ask."""
         with self._lock:
             self._told = True
             members = list(self._members)
         self.wake()
-        for member in members:
+        return members
+
+    def tell(self) -> None:
+        """The stop has begun: ask everybody, on a thread of its own."""
+        for member in self.begin():
             self._ask(member)
 
     def wake(self) -> None:
@@ -178,11 +229,7 @@ class Members:
             wake.set()
 
     def _ask(self, member: Member) -> None:
-        def ask() -> None:
-            member.asked = time.monotonic()
-            member.ask()
-
-        self._lane.submit(Job(f"shutdown of {member.name}", ask))
+        self._lane.submit(Job(f"shutdown of {member.name}", member.ask_once))
 
     def check(self, now: float) -> float | None:
         return self._lane.check(now)
@@ -201,10 +248,6 @@ class Members:
             with self._lock:
                 self._wakes.discard(wake)
 
-    def join(
-        self, until: float | None, reserve: Callable[[], float | None]
-    ) -> list[Any]:
-        me = threading.current_thread()
-        members = [m for m in self.snapshot() if m.thread is not me]
+    def join(self, until: float | None, stop: Stop) -> list[Any]:
         with self.woken() as wake:
-            return join_all(members, until, reserve, wake)
+            return join_all(self._joiner, self.snapshot(), until, stop, wake)

@@ -24,7 +24,7 @@ from . import _core
 from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
 from ._info import SignalInfo, info_from_core, with_sender
-from ._layers import in_main_thread, is_ignored, layers
+from ._layers import in_main_thread, is_ignored, layers, on_python_signal
 from ._signals import name_of
 
 log = logging.getLogger("gracefulexit")
@@ -42,14 +42,16 @@ class Member(Protocol):
     exit_status: ExitStatus
     raises: type[BaseException] | None
     chain: bool
+    ready: bool
 
     def _attach(self) -> None: ...
     def _detach(self) -> None: ...
-    def other_signals(self) -> list[int]: ...
-    def turn(self, now: float, state: int) -> float | None: ...
-    def describe_stragglers(self) -> str: ...
-    def at_interpreter_exit(self) -> None: ...
-    def inherited_by_fork(self) -> None: ...
+    def _other_signals(self) -> list[int]: ...
+    def _turn(self, now: float, state: int) -> float | None: ...
+    def _describe_stragglers(self) -> str: ...
+    def _at_interpreter_exit(self) -> None: ...
+    def _inherited_by_fork(self) -> None: ...
+    def _exception(self) -> BaseException: ...
 
 
 @dataclass(eq=False)
@@ -75,7 +77,6 @@ class Process:
         self.killers: list[Member] = []
         self.sections: dict[int, OpenSection] = {}
         self.holds: dict[int, int] = {}  # signal -> open sections that hold it
-        self.main_depth = 0  # open sections of the main thread
         self.backend: str | None = None
         self._dispatcher: Dispatcher | None = None
         self._message = ""
@@ -83,6 +84,10 @@ class Process:
         self._raised = False
         self._told: set[str] = set()
         self._prepared = False
+        self._main_ended: float | None = None  # time.monotonic()
+        # What _protect does with the held signals of a section that is over its
+        # timeout; that module knows this one, so it comes from there.
+        self.expired: Callable[[OpenSection], None] = lambda section: None
 
     # ---- killers ------------------------------------------------------------
 
@@ -105,12 +110,17 @@ class Process:
         _core.wake_news()
 
     def remove(
-        self, killer: Member, last_look: Callable[[], None] = lambda: None
+        self,
+        killer: Member,
+        last_look: Callable[[], None] = lambda: None,
+        *,
+        linger: bool = False,
     ) -> bool:
         """Give back what only this killer wanted; False if it is not live.
 
         `last_look` is called when nothing can reach the killer any more, before
-        its stop is forgotten.
+        its stop is forgotten. `linger`: the program is about to end, and the
+        watcher keeps the deadline of the stop until it has.
         """
         with self.lock:
             if killer not in self.killers:
@@ -122,7 +132,7 @@ class Process:
             killer._detach()
             last_look()
             if not self.killers:
-                self._shut_down()
+                self._shut_down(linger=linger)
             return True
 
     def _check_backend(self, backend: str) -> None:
@@ -151,10 +161,14 @@ class Process:
             dispatcher.start()
             self._dispatcher = dispatcher
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, *, linger: bool = False) -> None:
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.quit(JOIN_LIMIT)
+        if _core.state() != _core.RUNNING:
+            self._tell_stop()  # if it came too late for the dispatcher
+        if linger and _core.deadline() is not None:
+            return
         _core.watcher_stop()
         self.backend = None
         _core.reset()
@@ -167,6 +181,12 @@ class Process:
         # Not at import: importing registers nothing.
         if not self._prepared:
             atexit.register(self._at_interpreter_exit)
+            # Private, and the only hook there is between the end of main and
+            # the wait for the other threads.
+            register = getattr(threading, "_register_atexit", None)
+            if register is not None:
+                with contextlib.suppress(RuntimeError):  # main has ended already
+                    register(self._note_end_of_main)
             os.register_at_fork(after_in_child=self._after_fork_in_child)
             layers.noticed = self._noticed
             self._prepared = True
@@ -187,7 +207,7 @@ class Process:
                 if signum in killer.escalate:
                     bits |= _core.ROLE_HURRY
                 roles[signum] = roles.get(signum, 0) | bits
-            for signum in killer.other_signals():
+            for signum in killer._other_signals():
                 bits = extra if killer.chain else _core.ROLE_COUNT
                 roles[signum] = roles.get(signum, 0) | bits
         for signum in self.holds:
@@ -307,7 +327,8 @@ class Process:
     def _noticed(self, signum: int, frame: FrameType | None) -> None:
         """Layer 1 has seen a signal that the core accepted."""
         if any(
-            k.chain and signum in (*k.signals, *k.other_signals()) for k in self.killers
+            k.chain and signum in (*k.signals, *k._other_signals())
+            for k in self.killers
         ):
             previous = layers.previous.get(signum)
             if callable(previous):
@@ -316,12 +337,23 @@ class Process:
 
     def raise_if_due(self) -> None:
         """`raises`: once a stop, and not inside a section of the main thread."""
-        if self._raised or self.main_depth or _core.state() == _core.RUNNING:
+        if self._raised or _core.state() == _core.RUNNING or self._main_protected():
             return
         for killer in self.killers:
-            if killer.raises is not None:
+            if killer.raises is not None and killer.ready:
                 self._raised = True
+                if issubclass(killer.raises, GracefulExit):
+                    raise killer._exception()
                 raise killer.raises()
+
+    def _main_protected(self) -> bool:
+        main = threading.main_thread().ident
+        return any(
+            s.ident == main and not s.expired for s in list(self.sections.values())
+        )
+
+    def _note_end_of_main(self) -> None:
+        self._main_ended = time.monotonic()
 
     # ---- in the dispatcher --------------------------------------------------
 
@@ -330,9 +362,10 @@ class Process:
         state = _core.state()
         if state != _core.RUNNING:
             self._tell_stop()
-        waits = [killer.turn(now, state) for killer in list(self.killers)]
-        if state != _core.RUNNING:
+        waits = [killer._turn(now, state) for killer in list(self.killers)]
+        if state != _core.RUNNING or any(_core.held(s) for s in list(self.holds)):
             waits.append(self._expire_sections(now))
+        if state != _core.RUNNING:
             waits.append(self._tell_stragglers(now))
         if state == _core.HURRY:
             self._tell_hurry()
@@ -350,15 +383,22 @@ class Process:
         if reason is None or not self._once("stop"):
             return
         self._reason = reason = with_sender(reason)
-        if not threading.main_thread().is_alive():
-            # Main has returned already: nobody is left to choose the status.
+        if self._main_ended is not None and reason.when >= self._main_ended:
+            # Main had returned already: nobody is left to choose the status.
             code, signum = self._status(reason, self.exit_status, failed=False)
             _core.at_exit(signum, -1 if signum else code)
         left = self.remaining()
         limit = "no time limit" if left is None else f"{left:.1f} s left"
-        log.info("stopping: %s; %s", reason, limit)
+        log.info("stopping: %s; %s%s", reason, limit, self._again(reason))
         if self.sections:
             log.info("finishing %s first", self._name_sections())
+
+    def _again(self, reason: SignalInfo) -> str:
+        """At the first interactive Ctrl-C: what the second will do."""
+        escalates = any(signal.SIGINT in k.escalate for k in self.killers)
+        if reason.signum != signal.SIGINT or reason.si_pid or not escalates:
+            return ""
+        return "; press Ctrl-C again to end without waiting for workers"
 
     def _name_sections(self) -> str:
         return ", ".join(
@@ -386,7 +426,7 @@ class Process:
         if now < at:
             return at - now
         self._told.add("stragglers")
-        what = [k.describe_stragglers() for k in list(self.killers)]
+        what = [k._describe_stragglers() for k in list(self.killers)]
         what += [self._name_sections()] if self.sections else []
         if any(what):
             log.warning(
@@ -415,23 +455,32 @@ class Process:
                 section.timeout,
             )
             _core.section_leave()
+            self.expired(section)
         return min(waits, default=None)
 
     def _tell_disarmed(self) -> None:
         for signum in list(layers.wanted):
-            if not layers.armed(signum) and self._once(f"disarmed {signum}"):
+            if self._taken_over(signum) and self._once(f"disarmed {signum}"):
+                owner = signal.getsignal(signum)
                 log.warning(
-                    "%s was taken over by %r; call killer.rearm() to take it back, "
+                    "%s was taken over by %s; call killer.rearm() to take it back, "
                     "or make the killer after that code has run",
                     name_of(signum),
-                    signal.getsignal(signum),
+                    "C code" if owner is on_python_signal else repr(owner),
                 )
+
+    def _taken_over(self, signum: int) -> bool:
+        if layers.armed(signum):
+            return False
+        # Not while main is giving it back at this moment.
+        with self.lock:
+            return signum in layers.wanted and not layers.armed(signum)
 
     # ---- the end of the process, forks --------------------------------------
 
     def _at_interpreter_exit(self) -> None:
         for killer in reversed(list(self.killers)):
-            killer.at_interpreter_exit()
+            killer._at_interpreter_exit()
 
     def _after_fork_in_child(self) -> None:
         """The child is a normal process again; see the page on limits."""
@@ -444,12 +493,11 @@ class Process:
         killers, self.killers = self.killers, []
         self.sections = mine
         self.holds = {}
-        self.main_depth = len(mine)
         self.backend = self._dispatcher = None
         self._reason, self._message, self._raised = None, "", False
         self._told = set()
         for killer in killers:
-            killer.inherited_by_fork()
+            killer._inherited_by_fork()
 
 
 def _exit_how(status: ExitStatus) -> int:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from . import _checks, _core
 from ._info import SignalInfo, info_from_core, with_sender
-from ._layers import in_main_thread
+from ._layers import in_main_thread, layers
 from ._process import OpenSection, process
 from ._signals import SignalsLike, parse_stop_signals
 
@@ -204,9 +204,7 @@ def _managed(signums: tuple[int, ...]) -> bool:
 
 
 def _hold(section: OpenSection) -> None:
-    main = in_main_thread()
     process.sections[id(section)] = section
-    process.main_depth += main
     try:
         if _managed(section.signals):
             section.signals = ()  # the killer hears; nothing to hold
@@ -218,23 +216,26 @@ def _hold(section: OpenSection) -> None:
                 process.start()
     except BaseException:
         process.sections.pop(id(section), None)
-        process.main_depth -= main
         raise
 
 
 def _release(section: OpenSection) -> None:
-    main = in_main_thread()
     process.sections.pop(id(section), None)
-    process.main_depth -= main
     if not section.expired:
         _core.section_leave()
-    if section.signals:
+        _let_go(section)
+    if in_main_thread():
+        process.raise_if_due()
+
+
+def _let_go(section: OpenSection) -> None:
+    """It holds its signals no longer: it was left, or is over its timeout."""
+    signals, section.signals = section.signals, ()
+    if signals:
         with process.lock:
-            pending = process.release(section.signals)
+            pending = process.release(signals)
         if pending:
             _deliver(pending, section)
-    if main:
-        process.raise_if_due()
 
 
 def _deliver(signums: list[int], section: OpenSection) -> None:
@@ -246,7 +247,7 @@ def _deliver(signums: list[int], section: OpenSection) -> None:
     log.info("%s was held until section %s was left", reason, section.name)
     default = []
     for signum in signums:
-        owner = signal.getsignal(signum)
+        owner = layers.owner(signum)
         if owner is signal.SIG_DFL:
             default.append(signum)
         elif owner is not signal.SIG_IGN:
@@ -265,3 +266,6 @@ def _deliver(signums: list[int], section: OpenSection) -> None:
         end_main()
     elif default:
         _core.in_main(end_main)
+
+
+process.expired = _let_go

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import threading
 import weakref
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from . import _core
 
+if TYPE_CHECKING:
+    import asyncio
+
 LOWEST = 64  # out of the way of programs that count on low numbers
 
-Sleepers = set["asyncio.Future[None]"]
+Sleepers = set["asyncio.Future[None]"]  # tasks that wait, of one loop
 
 
 class StopDescriptor:
@@ -34,6 +37,8 @@ class StopDescriptor:
             return self._ends[0]
 
     async def wait(self, timeout: float | None) -> None:
+        import asyncio  # a third of our import time, and most programs have no loop
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         sleepers = self._sleepers.setdefault(loop, set())

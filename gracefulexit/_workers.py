@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from . import _checks
 from ._killer import current
-from ._members import Member, join_all
+from ._members import Member, Members
 
 Self = TypeVar("Self", bound="WorkerGroup")
 
@@ -129,7 +129,7 @@ class _Guarded:
             worker.error = error
             killer = current()
             if killer is not None:
-                killer.worker_failed(worker, error)
+                killer._worker_failed(worker, error)
             raise
 
 
@@ -153,12 +153,9 @@ class WorkerGroup:
     def __init__(self, *workers: Any, ordered: bool = False) -> None:
         self.name = "WorkerGroup"
         self.ordered = bool(ordered)
-        self._members: list[Member] = []
+        self._members = Members()
+        self._asked_at: float | None = None
         self._group: WorkerGroup | None = None
-        # Protects _members and _asked; no user code runs under it.
-        self._lock = threading.Lock()
-        self._asked = threading.Event()
-        self._started = False
         for worker in workers:
             self.add(worker)
 
@@ -171,42 +168,27 @@ class WorkerGroup:
         """
         if worker is self:
             raise ValueError("a group cannot be a member of itself")
-        member = Member(worker, stop, timeout)
-        with self._lock:
-            if any(m.thread is worker for m in self._members):
-                return
-            self._members.append(member)
+        self._members.add(Member(worker, stop, timeout))
         if isinstance(worker, (Worker, WorkerGroup)):
             worker._group = self
-        if self._asked.is_set():
-            self._ask(member)
 
     def start(self) -> None:
         """Start all that are not started, in the order in which they were added."""
         killer = current()
         if killer is not None and self._group is None:
             killer.add(self)
-        for member in self._snapshot():
+        for member in self._members.snapshot():
             if getattr(member.thread, "ident", None) is None:
                 member.thread.start()  # type: ignore[attr-defined]
-
-    def _snapshot(self) -> list[Member]:
-        with self._lock:
-            return list(self._members)
-
-    @staticmethod
-    def _ask(member: Member) -> None:
-        if member.asked is None:
-            member.asked = time.monotonic()
-            member.ask()
 
     def stop(self) -> None:
         """Ask all to stop. Unordered it returns at once; ordered it returns when
         the first added has been asked, each after the one behind it ended or
         used up its `timeout`."""
-        self._asked.set()
-        for member in reversed(self._snapshot()):
-            self._ask(member)
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        for member in reversed(self._members.begin()):
+            member.ask_once()
             if self.ordered:
                 member.join(None)
 
@@ -216,13 +198,13 @@ class WorkerGroup:
 
     def is_alive(self) -> bool:
         """Is any member alive?"""
-        return any(member.thread.is_alive() for member in self._snapshot())
+        return any(m.thread.is_alive() for m in self._members.snapshot())
 
     def join(self, timeout: float | None = None) -> list[Any]:
         """Wait until all have ended, or for `timeout` seconds; the stragglers."""
         timeout = _checks.timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
-        return join_all(self._snapshot(), until, lambda: None, self._asked)
+        return self._members.join(until, lambda: (self._asked_at, None))
 
     def __enter__(self: Self) -> Self:
         self.start()

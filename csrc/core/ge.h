@@ -106,6 +106,12 @@ int ge_trap_set(const unsigned roles[GE_NSIG]);
  * -ENOENT if the signal is not armed; -errno. */
 int ge_trap_lay(int signum, bool adopt);
 
+/* Put our handler back if it was wiped: if the kernel's table shows what it
+ * was laid over. What a stranger has put there stays.
+ *
+ * Call from: any thread. Returns whether our handler is in place. */
+bool ge_trap_relay(int signum);
+
 /* Is our handler in the kernel's table? Call from: any thread. */
 bool ge_trap_ours(int signum);
 

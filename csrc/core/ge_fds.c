@@ -14,7 +14,8 @@
 struct entry {
     int fd;
     enum ge_fd_kind kind;
-    bool told; /* GE_FD_STOP: the byte was written */
+    int64_t told;          /* GE_FD_STOP: the stop that it was told of */
+    uint64_t fed[GE_NSIG]; /* GE_FD_SIGNALS: how many runs it was told of */
     dev_t dev;
     ino_t ino;
 };
@@ -25,7 +26,6 @@ struct entry {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *entries;
 static size_t used, room;
-static uint64_t fed[GE_NSIG];
 
 /* The user may have closed it, and the number may be somebody else's now. */
 static bool
@@ -57,36 +57,31 @@ forget(size_t i)
 }
 
 static void
-feed_signal(int signum)
+feed_signals(struct entry *e)
 {
-    uint64_t count = ge_count(signum);
-    uint64_t new = count - fed[signum];
+    for (int s = 1; s < GE_NSIG; s++) {
+        uint64_t count = ge_count(s);
 
-    fed[signum] = count;
-    for (size_t i = 0; new > 0 && i < used; i++) {
-        if (entries[i].kind == GE_FD_SIGNALS && still_same(&entries[i])) {
-            write_byte(entries[i].fd, (unsigned char)signum, new);
+        if (count != e->fed[s] && still_same(e)) {
+            write_byte(e->fd, (unsigned char)s, count - e->fed[s]);
         }
+        e->fed[s] = count;
     }
 }
 
+/* Which stop is told by its time, as HURRY is not another one. The record is
+ * there before the watcher is woken. */
 static void
-feed(void)
+feed_stop(struct entry *e)
 {
-    bool stopping = ge_state() != GE_RUNNING;
+    struct ge_info stop;
 
-    for (size_t i = used; i-- > 0;) {
-        struct entry *e = &entries[i];
-
-        if (e->kind == GE_FD_STOP && stopping && !e->told) {
-            e->told = true;
-            if (still_same(e)) {
-                write_byte(e->fd, 0, 1);
-            }
+    if (ge_state() != GE_RUNNING && ge_stop_record(&stop) &&
+        stop.when != e->told) {
+        e->told = stop.when;
+        if (still_same(e)) {
+            write_byte(e->fd, 0, 1);
         }
-    }
-    for (int s = 1; s < GE_NSIG; s++) {
-        feed_signal(s);
     }
 }
 
@@ -95,7 +90,13 @@ ge__fds_feed(void)
 {
     pthread_mutex_lock(&lock);
     {
-        feed();
+        for (size_t i = 0; i < used; i++) {
+            if (entries[i].kind == GE_FD_STOP) {
+                feed_stop(&entries[i]);
+            } else {
+                feed_signals(&entries[i]);
+            }
+        }
     }
     pthread_mutex_unlock(&lock);
 }
@@ -132,8 +133,13 @@ append(const struct entry *e)
         entries = bigger;
         room = more;
     }
-    feed(); /* what came before now is not this descriptor's */
-    entries[used++] = *e;
+    entries[used] = *e;
+    /* What came before now is not this descriptor's. It is not fed here: only
+     * the watcher has SIGPIPE blocked. */
+    for (int s = 1; s < GE_NSIG; s++) {
+        entries[used].fed[s] = ge_count(s);
+    }
+    used++;
     return 0;
 }
 
@@ -186,7 +192,4 @@ ge__fds_fork_child(void)
     /* The memory stays: another thread may have been inside malloc(). */
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     used = 0;
-    for (int s = 0; s < GE_NSIG; s++) {
-        fed[s] = 0;
-    }
 }

@@ -35,8 +35,7 @@ ge_fork_child(unsigned sections)
     }
     /* Perhaps not the thread that called us; the watcher's start says anew. */
     atomic_store(&ge__mailbox.have_main, 0);
-    /* Handlers of the parent's other threads were copied halfway. */
-    atomic_store(&ge__mailbox.inflight, 0);
+    ge__quiesce_fork_child();
     ge_reset();
     ge__fork_adopt();
 }

@@ -6,6 +6,7 @@
 #include "ge_platform.h"
 
 #include "ge_handler.h"
+#include "ge_nudge.h"
 #include "ge_pass.h"
 #include "ge_wake.h"
 
@@ -108,41 +109,6 @@ step(unsigned roles, const struct ge_info *info)
     return entered == GE_STOPPING;
 }
 
-static bool
-in_main(void)
-{
-    return atomic_load(&ge__mailbox.have_main) &&
-           pthread_equal(pthread_self(), ge__mailbox.main);
-}
-
-void
-ge__nudge(int signum)
-{
-    struct ge__signal *s = &ge__mailbox.signals[signum];
-
-    /* Counted in, so that ge__mailbox.main does not change meanwhile, and so
-     * that no nudge outlives the trap:
-     *   here:  inflight++      then  reads roles,      then  sends
-     *   trap:  roles = 0       then  waits for inflight == 0, for nudged == 0,
-     *                          then  gives back
-     * Either roles reads 0 here, or the trap waits for what is sent. */
-    atomic_fetch_add(&ge__mailbox.inflight, 1);
-    if (atomic_load(&s->roles) != 0 && atomic_load(&ge__mailbox.have_main) &&
-        atomic_exchange(&s->nudged, 1) == 0 &&
-        pthread_kill(ge__mailbox.main, signum) != 0) {
-        atomic_store(&s->nudged, 0);
-    }
-    atomic_fetch_sub(&ge__mailbox.inflight, 1);
-}
-
-static bool
-is_nudge(struct ge__signal *s, const siginfo_t *info, bool main)
-{
-    return main && info != NULL && info->si_code == GE_SI_THREAD &&
-           (int)info->si_pid == atomic_load(&ge__mailbox.owner) &&
-           atomic_exchange(&s->nudged, 0) == 1;
-}
-
 static void
 accept_signal(int signum, unsigned roles, const siginfo_t *info)
 {
@@ -178,7 +144,7 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     uintptr_t first = (uintptr_t)SIG_DFL, second = (uintptr_t)SIG_DFL;
     int first_flags = 0, second_flags = 0;
     bool main, wake_main = false;
-    unsigned roles;
+    unsigned roles, side;
 
     if (getpid() != atomic_load(&ge__mailbox.owner)) {
         /* A child of fork() before its repair, or one of vfork(), in whose
@@ -187,10 +153,10 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
         errno = saved;
         return;
     }
-    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    side = ge__enter();
     roles = atomic_load(&s->roles);
-    main = in_main();
-    if (is_nudge(s, info, main)) {
+    main = ge__in_main();
+    if (main && ge__nudge_came(signum, info)) {
         /* It has done its work by coming; no less when the trap has been
          * dropped meanwhile. */
     } else if (roles == 0) {
@@ -210,7 +176,7 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
         }
         wake_main = !main;
     }
-    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    ge__leave(side);
     /* Other people's functions run after the mailbox was left: one that jumps
      * out of the handler would otherwise be waited for for ever. */
     ge__pass_call(first, first_flags, signum, info, context);
@@ -228,18 +194,18 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
 int
 ge_forward(int signum)
 {
-    unsigned roles;
+    unsigned roles, side;
 
     if (!ge__valid(signum)) {
         return 0;
     }
-    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    side = ge__enter();
     roles = atomic_load(&ge__mailbox.signals[signum].roles);
     if (roles != 0) {
         /* No siginfo: who sent it is not known. */
         accept_signal(signum, roles & ~(unsigned)GE_ROLE_TRIP, NULL);
     }
-    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    ge__leave(side);
     return roles != 0;
 }
 
@@ -247,11 +213,12 @@ int
 ge_stop(void)
 {
     struct ge_info what = { .pid = -1, .when = ge_now() };
+    unsigned side;
     bool moved;
 
-    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    side = ge__enter();
     moved = step(GE_ROLE_STOP, &what);
-    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    ge__leave(side);
     return moved;
 }
 
@@ -260,13 +227,14 @@ ge_promote(int signum)
 {
     struct ge__signal *s = &ge__mailbox.signals[signum];
     struct ge_info what = { .signum = signum, .pid = -1 };
+    unsigned side;
     bool moved;
 
-    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    side = ge__enter();
     (void)ge__record_read(&s->last, &what);
     what.when = ge_now();
     moved = step(GE_ROLE_STOP, &what);
-    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    ge__leave(side);
     return moved;
 }
 
@@ -291,7 +259,8 @@ ge_trip(int signum)
 void
 ge_poke(void)
 {
-    atomic_fetch_add(&ge__mailbox.inflight, 1);
+    unsigned side = ge__enter();
+
     poke();
-    atomic_fetch_sub(&ge__mailbox.inflight, 1);
+    ge__leave(side);
 }

@@ -30,7 +30,8 @@ struct ge__signal {
 struct ge__mailbox {
     atomic_int owner;       /* pid that the rest is about; 0: nobody yet */
     atomic_int backend;     /* enum ge_backend; 0: no watcher to wake */
-    atomic_int inflight;    /* handlers and pokes between entry and exit */
+    atomic_uint phase;      /* its lowest bit: where to count in */
+    atomic_int inflight[2]; /* handlers and pokes between entry and exit */
     _Atomic(uint64_t) word; /* state in the two lowest bits, time above */
     struct ge_record stop;
     _Atomic(struct ge_cell *) cells[GE_MAX_CELLS];
@@ -44,6 +45,23 @@ extern struct ge__mailbox ge__mailbox;
 /* The handler. Installed with SA_SIGINFO, every signal blocked. */
 void ge__on_signal(int signum, siginfo_t *info, void *context);
 
+/* Count in and out; what is between is what ge__quiesce() waits for. Call
+ * from: any thread, a handler too. */
+static inline unsigned
+ge__enter(void)
+{
+    unsigned side = atomic_load(&ge__mailbox.phase) & 1u;
+
+    atomic_fetch_add(&ge__mailbox.inflight[side], 1);
+    return side;
+}
+
+static inline void
+ge__leave(unsigned side)
+{
+    atomic_fetch_sub(&ge__mailbox.inflight[side], 1);
+}
+
 static inline bool
 ge__valid(int signum)
 {
@@ -53,18 +71,12 @@ ge__valid(int signum)
 /* Is this action our handler? */
 bool ge__is_ours(const struct sigaction *sa);
 
-/* Wake the main thread out of pause() and the like by sending it the signal
- * again; the handler there tells it from a real one. At most one is on its
- * way: while it is, main has a signal pending and needs no other. Nothing
- * happens for a signal that is not armed: without our handler the nudge would
- * be the previous owner's signal, and mostly death.
- *
- * Call from: any thread, a handler too. */
-void ge__nudge(int signum);
-
 /* Wait until no handler and no poke is under way that began before the call.
  *
  * Call from: any thread; never from a handler, which would wait for itself. */
 void ge__quiesce(void);
+
+/* Nobody is under way in the child of a fork. Call from: the fork child. */
+void ge__quiesce_fork_child(void);
 
 #endif

@@ -8,14 +8,46 @@
 #include <errno.h>
 #include <sched.h>
 
+/* One quiesce at a time. Innermost but for what it waits for, which takes no
+ * lock. */
+static pthread_mutex_t quiesce = PTHREAD_MUTEX_INITIALIZER;
+
+/* One counter for all would be simpler and does not do: where several threads
+ * get signals all the time it is never seen at 0 (eight threads: not once in
+ * minutes). So those who enter from now on are counted on the other side, and
+ * this side can only run empty.
+ *
+ * Both sides, one after the other, because of who reads the phase, is
+ * preempted, and counts in late, on the side that is not waited for:
+ *   handler: side = 0;   we: phase = 1, side 0 is empty;   handler: 0++
+ * We need not wait for that one: it looks at the facts after its 0++, which is
+ * after our change of them. But it is the *next* quiesce's to wait for, while
+ * the phase is 1. */
 void
 ge__quiesce(void)
 {
-    while (atomic_load(&ge__mailbox.inflight) != 0) {
-        /* A handler is short and takes no lock: it needs only the processor.
-         */
-        (void)sched_yield();
+    pthread_mutex_lock(&quiesce);
+    {
+        for (int i = 0; i < 2; i++) {
+            unsigned side = atomic_fetch_add(&ge__mailbox.phase, 1) & 1u;
+
+            while (atomic_load(&ge__mailbox.inflight[side]) != 0) {
+                /* A handler is short: it needs only the processor. */
+                (void)sched_yield();
+            }
+        }
     }
+    pthread_mutex_unlock(&quiesce);
+}
+
+void
+ge__quiesce_fork_child(void)
+{
+    /* Another thread of the parent may have held it, and handlers of other
+     * threads were copied halfway. */
+    quiesce = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    atomic_store(&ge__mailbox.inflight[0], 0);
+    atomic_store(&ge__mailbox.inflight[1], 0);
 }
 
 enum ge_state
@@ -55,7 +87,8 @@ ge_reset(void)
 uint64_t
 ge_count(int signum)
 {
-    return ge__valid(signum) ? atomic_load(&ge__mailbox.signals[signum].count) : 0;
+    return ge__valid(signum) ? atomic_load(&ge__mailbox.signals[signum].count)
+                             : 0;
 }
 
 int
@@ -77,7 +110,8 @@ ge_last(int signum, struct ge_info *out)
 unsigned
 ge_held(int signum)
 {
-    return ge__valid(signum) ? atomic_load(&ge__mailbox.signals[signum].held) : 0;
+    return ge__valid(signum) ? atomic_load(&ge__mailbox.signals[signum].held)
+                             : 0;
 }
 
 unsigned
@@ -124,9 +158,9 @@ ge_cell_remove(struct ge_cell *cell)
 
         if (atomic_compare_exchange_strong(&ge__mailbox.cells[i], &want,
                                            NULL)) {
-            /* A handler that read the slot before is inside: inflight++ comes
-             * before its read, so the wait below sees it. One that enters
-             * later reads NULL. */
+            /* A handler that read the slot before counted in before that, so
+             * the wait below is for it. One that counts in later reads NULL.
+             */
             ge__quiesce();
             return;
         }

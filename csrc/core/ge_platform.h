@@ -80,7 +80,8 @@ ge_now(void)
     return (int64_t)t.tv_sec * GE_NS_PER_S + (int64_t)t.tv_nsec;
 }
 
-/* A time before the clock began is past as well; the system calls refuse it. */
+/* A time before the clock began is past as well; the system calls refuse it.
+ */
 static inline struct timespec
 ge_timespec(int64_t ns)
 {

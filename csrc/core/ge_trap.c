@@ -5,12 +5,13 @@
 #include "ge_handler.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
 /* Protects `before` and the order of changes to the kernel's table by us.
  * Outermost of the core's locks: nothing else is locked while it is held, and
- * no handler takes it. */
+ * no handler takes it, so handlers may be waited for under it. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before[GE_NSIG];
 static bool known[GE_NSIG];
@@ -75,11 +76,52 @@ give_back(int signum)
     }
 }
 
-/* Both loops of ge_trap_set() that change something; under the lock.
+/* A nudge that is on its way to main must arrive while our handler is there:
+ * by then it would be a signal to the previous owner, and mostly death. Main
+ * needs only the processor for it, unless it has the signal blocked. A main
+ * that is here itself then takes the nudge out: a thread's own signals come
+ * before the process's, so it is the one that sigwait() returns. Another
+ * thread can only give main a while to unblock it, which is the limit. */
+static void
+settle(int signum)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+    int64_t until = ge_now() + GE_NS_PER_S;
+
+    while (atomic_load(&s->nudged) && ge_now() < until) {
+        sigset_t pending, only;
+        int taken;
+
+        (void)sigemptyset(&only);
+        (void)sigaddset(&only, signum);
+        if (pthread_equal(pthread_self(), ge__mailbox.main) &&
+            sigpending(&pending) == 0 && sigismember(&pending, signum) == 1) {
+            (void)sigwait(&only, &taken);
+            atomic_store(&s->nudged, 0);
+        } else {
+            (void)sched_yield();
+        }
+    }
+}
+
+/* Unarmed before the give-back: a handler that enters after it must not
+ * swallow what belongs to the previous owner. */
+static void
+drop_all(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
+{
+    ge__quiesce(); /* whoever saw it armed has sent its nudge */
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (roles[s] == 0 && was[s] != 0) {
+            settle(s);
+            give_back(s);
+        }
+    }
+}
+
+/* What changes something; under the lock.
  *
  * Armed before the swap: a handler that enters because of the swap finds
- * itself wanted. Unarmed before the give-back: one that enters after it must
- * not swallow what belongs to the previous owner. */
+ * itself wanted. */
 static int
 apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
 {
@@ -106,10 +148,8 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
             }
         }
     }
-    for (int s = 1; s < GE_NSIG; s++) {
-        if (roles[s] == 0 && was[s] != 0) {
-            give_back(s);
-        }
+    if (*dropped) {
+        drop_all(roles, was);
     }
     return 0;
 }
@@ -189,6 +229,29 @@ ge_trap_lay(int signum, bool adopt)
     }
     pthread_mutex_unlock(&lock);
     return rc;
+}
+
+bool
+ge_trap_relay(int signum)
+{
+    struct ge__action *beneath = &ge__mailbox.signals[signum].beneath;
+    bool in_place = false;
+
+    pthread_mutex_lock(&lock);
+    {
+        unsigned roles = atomic_load(&ge__mailbox.signals[signum].roles);
+        struct sigaction now;
+
+        if (roles != 0 && sigaction(signum, NULL, &now) == 0) {
+            in_place = ge__is_ours(&now);
+            if (!in_place && (uintptr_t)now.sa_handler ==
+                                 atomic_load(&beneath->function)) {
+                in_place = swap_in(signum, roles) >= 0;
+            }
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return in_place;
 }
 
 bool

@@ -16,6 +16,7 @@ void ge__wake_futex_poke(void);
 
 /* The self-pipe, for systems without a futex. */
 int ge__wake_pipe_open(void);
+bool ge__wake_pipe_whole(void); /* are both ends still ours? */
 unsigned ge__wake_pipe_seen(void);
 void ge__wake_pipe_wait(unsigned seen, int64_t until);
 void ge__wake_pipe_poke(void);

@@ -72,6 +72,12 @@ ge__wake_pipe_open(void)
     return 0;
 }
 
+bool
+ge__wake_pipe_whole(void)
+{
+    return still_ours(wake.rd) && still_ours(atomic_load(&wake.wr));
+}
+
 unsigned
 ge__wake_pipe_seen(void)
 {

@@ -8,6 +8,7 @@
 #include "ge_fork.h"
 #include "ge_handler.h"
 #include "ge_latch.h"
+#include "ge_nudge.h"
 #include "ge_section.h"
 #include "ge_wake.h"
 
@@ -23,7 +24,6 @@ static pthread_t thread;
 
 static atomic_int quit;
 static atomic_int ending;
-static atomic_int told_stop;
 
 unsigned
 ge_backends(void)
@@ -34,7 +34,7 @@ ge_backends(void)
 bool
 ge_ending(void)
 {
-    return atomic_load(&ending);
+    return atomic_load(&ending) && ge_state() == GE_HURRY;
 }
 
 /* HURRY and no section open: the end. A thread that has the GIL may log and
@@ -56,44 +56,24 @@ hurry(int64_t now)
     return last_words;
 }
 
-/* Signals of GE_ROLE_TRIP that main has not taken. A wake-up can fall between
- * a thread's check and its system call (3 of 12,000), so it is repeated, at
- * growing distance. Returns when to look again. */
-static int64_t
-renudge(int64_t now)
-{
-    static int64_t next, step;
-    bool waiting = false;
-
-    for (int s = 1; s < GE_NSIG; s++) {
-        struct ge__signal *sig = &ge__mailbox.signals[s];
-
-        if (atomic_load(&sig->roles) & GE_ROLE_TRIP &&
-            atomic_load(&sig->trip)) {
-            waiting = true;
-            if (next != 0 && now >= next) {
-                ge__nudge(s);
-            }
-        }
-    }
-    if (!waiting) {
-        next = 0;
-        return GE_NEVER;
-    }
-    if (next == 0) {
-        step = GE_NS_PER_S / 1000;
-        next = now + step;
-    } else if (now >= next) {
-        step = step < GE_NS_PER_S ? step * 10 : step;
-        next = now + step;
-    }
-    return next;
-}
-
 static int64_t
 earlier(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+/* Sleepers are woken once a step. Which one is told by its time: a flag would
+ * have to be reset with the state, and a turn under way would set it again. */
+static void
+tell_sleepers(void)
+{
+    static int64_t told;
+    int64_t since = ge_state_since();
+
+    if (since != 0 && since != told) {
+        told = since;
+        ge__latch_wake(GE_AT_STOP);
+    }
 }
 
 /* Look at everything; returns when to look again at the latest. */
@@ -101,47 +81,85 @@ static int64_t
 turn(void)
 {
     int64_t now = ge_now();
-    int64_t until = renudge(now);
+    int64_t until = ge__nudge_again(now);
 
-    if (ge_state() != GE_RUNNING) {
-        if (!atomic_exchange(&told_stop, 1)) {
-            ge__latch_wake(GE_AT_STOP);
-        }
-        if (ge_deadline() <= now) {
-            ge_end();
-        }
-        until = earlier(until, ge_deadline());
+    tell_sleepers();
+    if (ge_deadline() <= now) {
+        ge_end();
     }
+    until = earlier(until, ge_deadline());
     if (ge_state() == GE_HURRY) {
         until = earlier(until, hurry(now));
+    } else if (atomic_exchange(&ending, 0)) {
+        ge__section_reopen(); /* closed by a turn that ge_reset() overtook */
     }
     ge__fds_feed();
     ge__latch_wake(GE_AT_NEWS);
     return until;
 }
 
+/* In both loops `quit` is a fact like all others: looked at after seen(), or
+ * its poke is lost:
+ *   watcher: quit is 0;  stopper: quit = 1, poke;  watcher: seen, wait */
 static void *
 futex_main(void *arg)
 {
     (void)arg;
-    while (!atomic_load(&quit)) {
+    for (;;) {
         unsigned seen = ge__wake_futex_seen();
 
+        if (atomic_load(&quit)) {
+            return NULL;
+        }
         ge__wake_futex_wait(seen, turn());
     }
-    return NULL;
+}
+
+static void
+close_backend(void)
+{
+    int backend = atomic_exchange(&ge__mailbox.backend, 0);
+
+    /* A handler may be about to write into the pipe. */
+    ge__quiesce();
+    if (backend == GE_PIPE) {
+        ge__wake_pipe_close();
+    }
+}
+
+/* Others close descriptors that they did not open. Closing the write end wakes
+ * the watcher, which makes itself a new pipe. A poke that found the old one
+ * closed, or none, is not missed: its fact came before it, and the turn that
+ * looks at the facts comes after this. Returns when to try again. */
+static int64_t
+mend_pipe(void)
+{
+    int64_t retry = GE_NEVER;
+
+    if (!ge__wake_pipe_whole()) {
+        close_backend();
+        if (ge__wake_pipe_open() < 0) {
+            /* No descriptor is to be had: nobody can wake us, so we look. */
+            retry = ge_now() + GE_NS_PER_S / 100;
+        }
+        atomic_store(&ge__mailbox.backend, GE_PIPE);
+    }
+    return retry;
 }
 
 static void *
 pipe_main(void *arg)
 {
     (void)arg;
-    while (!atomic_load(&quit)) {
+    for (;;) {
+        int64_t retry = mend_pipe();
         unsigned seen = ge__wake_pipe_seen();
 
-        ge__wake_pipe_wait(seen, turn());
+        if (atomic_load(&quit)) {
+            return NULL;
+        }
+        ge__wake_pipe_wait(seen, earlier(retry, turn()));
     }
-    return NULL;
 }
 
 /* Every signal is blocked in the watcher: it is the one thread that must not
@@ -169,18 +187,6 @@ spawn(void *(*run)(void *))
     return -rc;
 }
 
-static void
-close_backend(void)
-{
-    int backend = atomic_exchange(&ge__mailbox.backend, 0);
-
-    /* A handler may be about to write into the pipe. */
-    ge__quiesce();
-    if (backend == GE_PIPE) {
-        ge__wake_pipe_close();
-    }
-}
-
 static int
 start(enum ge_backend backend, pthread_t main)
 {
@@ -195,7 +201,6 @@ start(enum ge_backend backend, pthread_t main)
     ge__mailbox.main = main;
     atomic_store(&ge__mailbox.have_main, 1);
     atomic_store(&quit, 0);
-    atomic_store(&told_stop, 0);
     atomic_store(&ending, 0);
     ge__section_reopen();
     ge__end_reset();
@@ -247,9 +252,8 @@ ge__watcher_fork_child(void)
 {
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     started = false;
-    if (atomic_exchange(&ge__mailbox.backend, 0) == GE_PIPE) {
-        ge__wake_pipe_close();
-    }
+    atomic_store(&ge__mailbox.backend, 0);
+    ge__wake_pipe_close(); /* if there is one; the watcher may be mending it */
 }
 
 unsigned

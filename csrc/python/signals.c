@@ -172,6 +172,8 @@ info_or_none(int found, const struct ge_info *info)
     return found ? gepy_info(info) : Py_NewRef(Py_None);
 }
 
+ONE_SIGNAL(relay, "Undo a wipe by what we lie on; are we in place now?",
+           PyBool_FromLong(ge_trap_relay(signum)))
 ONE_SIGNAL(forward, "Accept a signal that came another way; False: not ours.",
            PyBool_FromLong(ge_forward(signum)))
 ONE_SIGNAL(took, "Main has noticed a tripped signal; was there one?",
@@ -226,6 +228,7 @@ PyMethodDef gepy_signal_methods[] = {
     { "ours", ours, METH_O, ours_doc },
     { "original", original, METH_O, original_doc },
     { "refine", refine, METH_O, refine_doc },
+    { "relay", relay, METH_O, relay_doc },
     { "forward", forward, METH_O, forward_doc },
     { "took", took, METH_O, took_doc },
     { "trip", trip, METH_O, trip_doc },

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -98,6 +99,17 @@ __attribute__((unused)) static void
 start(enum ge_backend backend)
 {
     CHECK_EQ(0, ge_watcher_start(backend, pthread_self()));
+}
+
+/* Before a fork: ASan holds locks of its own while a thread is being born, and
+ * the child would find them held for ever. */
+__attribute__((unused)) static void
+start_and_let_it_turn(enum ge_backend backend)
+{
+    unsigned seen = ge_seen(GE_AT_NEWS);
+
+    start(backend);
+    WAIT_FOR(ge_seen(GE_AT_NEWS) != seen);
 }
 
 __attribute__((unused)) static pthread_t
@@ -210,6 +222,28 @@ meet(struct meeting *m, unsigned round, unsigned n)
     while (atomic_load(&m->came) < (round + 1) * n) {
         (void)sched_yield();
     }
+}
+
+/* Close what others may be using, as os.closerange() does. Past TSan, which
+ * would report just that. */
+__attribute__((unused)) static void
+close_rudely(int fd)
+{
+#if defined(CORE_TSAN) && defined(SYS_close)
+    (void)syscall(SYS_close, fd);
+#else
+    (void)close(fd);
+#endif
+}
+
+__attribute__((unused)) static int
+dup_rudely(int fd)
+{
+#if defined(CORE_TSAN) && defined(SYS_dup)
+    return (int)syscall(SYS_dup, fd);
+#else
+    return dup(fd);
+#endif
 }
 
 /* A non-blocking pipe. */

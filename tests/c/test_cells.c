@@ -1,6 +1,8 @@
 /* Flag cells: flipped by whoever stops, never touched once removed. */
 #include "core.h"
 
+#include "ge_handler.h"
+
 static int off, on;
 
 static struct ge_cell *
@@ -76,6 +78,7 @@ added_after_the_stop_it_is_on(void)
 struct race {
     struct meeting meeting;
     unsigned rounds;
+    pthread_t resets;
 };
 
 static void *
@@ -161,11 +164,117 @@ removed_while_handlers_run_it_is_never_touched(void)
     }
 }
 
+static struct ge_cell *common;
+
+/* Stop, and look at the flag at once: also who came second finds it on. */
+static void
+stop_and_look(struct race *r)
+{
+    for (unsigned i = 0; i < r->rounds; i++) {
+        meet(&r->meeting, 3 * i, 2);
+        CHECK_EQ(1, ge_forward(SIGTERM));
+        CHECK(is_on(common));
+        meet(&r->meeting, 3 * i + 1, 2);
+        if (pthread_equal(pthread_self(), r->resets)) {
+            ge_reset();
+            atomic_store(&common->slot, &off);
+        }
+        meet(&r->meeting, 3 * i + 2, 2);
+    }
+}
+
+static void *
+stop_and_look_too(void *arg)
+{
+    stop_and_look(arg);
+    return NULL;
+}
+
+static void
+whoever_stops_finds_the_flag_on(void)
+{
+    static struct race r = { .rounds = 100000 / CORE_SLOW };
+    pthread_t thread;
+
+    r.resets = pthread_self();
+    common = new_cell();
+    CHECK_EQ(0, ge_cell_add(common));
+    take(SIGTERM, GE_ROLE_STOP);
+    thread = spawn(stop_and_look_too, &r);
+    stop_and_look(&r);
+    join(thread);
+    ge_cell_remove(common);
+    free(common);
+}
+
+static void *
+quiesce_once(void *arg)
+{
+    ge__quiesce();
+    atomic_store((atomic_bool *)arg, true);
+    return NULL;
+}
+
+/* Read the phase, was preempted, counted in late: on either side. */
+static void
+whoever_counted_in_late_is_waited_for(void)
+{
+    for (unsigned side = 0; side < 2; side++) {
+        atomic_bool done = false;
+        pthread_t thread;
+
+        atomic_fetch_add(&ge__mailbox.inflight[side], 1);
+        thread = spawn(quiesce_once, &done);
+        for (int i = 0; i < 20; i++) { /* it would return within these */
+            (void)poll(NULL, 0, 1);
+            CHECK(!atomic_load(&done));
+        }
+        ge__leave(side);
+        join(thread);
+    }
+}
+
+static void *
+forward_until(void *arg)
+{
+    while (!atomic_load((atomic_bool *)arg)) {
+        CHECK_EQ(1, ge_forward(SIGTERM));
+    }
+    return NULL;
+}
+
+/* At every moment some thread is in the core: waiting for a moment at which
+ * none is would be waiting for ever. */
+static void
+removed_in_a_storm_it_comes_back(void)
+{
+    struct ge_cell *cell = new_cell();
+    atomic_bool done = false;
+    pthread_t threads[8];
+
+    take(SIGTERM, GE_ROLE_STOP);
+    for (int i = 0; i < 8; i++) {
+        threads[i] = spawn(forward_until, &done);
+    }
+    for (int i = 0; i < 100 / CORE_SLOW; i++) {
+        CHECK_EQ(0, ge_cell_add(cell));
+        ge_cell_remove(cell);
+    }
+    atomic_store(&done, true);
+    for (int i = 0; i < 8; i++) {
+        join(threads[i]);
+    }
+    free(cell);
+}
+
 static const struct check_case cases[] = {
     CASE(all_are_flipped_by_a_signal),
     CASE(a_removed_cell_makes_room_and_stays_as_it_is),
     CASE(added_after_the_stop_it_is_on),
     CASE_WITHIN(added_during_the_stop_it_is_never_missed, 60),
     CASE_WITHIN(removed_while_handlers_run_it_is_never_touched, 60),
+    CASE_WITHIN(whoever_stops_finds_the_flag_on, 60),
+    CASE(whoever_counted_in_late_is_waited_for),
+    CASE_WITHIN(removed_in_a_storm_it_comes_back, 60),
 };
 CHECK_MAIN(cases)

@@ -118,11 +118,13 @@ a_far_time_can_be_waited_for(void)
     }
 }
 
+#if GE_HAVE_FUTEX
 static void
 nothing(int signum)
 {
     (void)signum;
 }
+#endif
 
 static void
 a_signal_ends_a_wait_on_a_futex(void)
@@ -145,7 +147,8 @@ a_signal_ends_a_wait_on_a_futex(void)
 #endif
 }
 
-/* ---- through the watcher ------------------------------------------------- */
+/* ---- through the watcher -------------------------------------------------
+ */
 
 struct waiters {
     struct meeting meeting;

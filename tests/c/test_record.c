@@ -130,7 +130,8 @@ write_first(void *arg)
     for (unsigned i = 0; i < 1000; i++) {
         meet(&r->meeting, i, 3);
         if (ge__record_first(&r->records[i], &info)) {
-            (void)atomic_fetch_add(&r->won[i], (unsigned)info.signum * 100 + 1);
+            (void)atomic_fetch_add(&r->won[i],
+                                   (unsigned)info.signum * 100 + 1);
         }
     }
     return NULL;

@@ -241,7 +241,8 @@ refined_to_the_originals_flags(void)
     CHECK(found(SIGUSR1).sa_handler == other);
 }
 
-/* ---- letting go while signals come --------------------------------------- */
+/* ---- letting go while signals come ---------------------------------------
+ */
 
 static atomic_bool done;
 
@@ -332,7 +333,8 @@ standard_signals_to_other_threads_survive_letting_go(void)
     let_go_while_signals_come(SIGUSR1, 1, 2);
 }
 
-/* ---- our own nudge is nobody else's signal ------------------------------- */
+/* ---- our own nudge is nobody else's signal -------------------------------
+ */
 
 static void *
 hit_myself(void *arg)

@@ -50,7 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_core", "_version", "_errors", "_info", "_report"),
         *("_killer", "_workers", "_protect"),
     },
-    "_demo": {"__init__"},
+    "_demo_index": set(),
+    "_demo_timer": set(),
+    "_demo": {"__init__", "_demo_index", "_demo_timer"},
     "__main__": {"_demo"},
 }
 
@@ -71,11 +73,13 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_wake_pipe.c": {"compat/pipe2.h", "ge_wake.h"},
     # What runs in a handler: nothing of the watcher, of forks, of traps.
     "core/ge_handler.h": {"ge.h", "ge_record.h"},
-    "core/ge_handler.c": {"ge_handler.h", "ge_pass.h", "ge_wake.h"},
+    "core/ge_handler.c": {"ge_handler.h", "ge_nudge.h", "ge_pass.h", "ge_wake.h"},
+    "core/ge_nudge.h": {"ge.h"},
+    "core/ge_nudge.c": {"ge_handler.h", "ge_nudge.h"},
     "core/ge_pass.h": {"ge.h"},
     "core/ge_pass.c": {"ge_handler.h", "ge_pass.h"},
-    "core/ge_mailbox.c": {"ge_handler.h"},
     # What runs in ordinary threads.
+    "core/ge_mailbox.c": {"ge_end.h", "ge_handler.h", "ge_section.h"},
     "core/ge_fork.h": set(),
     "core/ge_fork.c": {"ge_fork.h", "ge_handler.h"},
     "core/ge_trap.c": {"ge_fork.h", "ge_handler.h"},
@@ -90,7 +94,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_fds.c": {"ge_fds.h", "ge_fork.h", "ge_handler.h"},
     "core/ge_watcher.c": {
         *("ge_end.h", "ge_fds.h", "ge_fork.h", "ge_handler.h"),
-        *("ge_latch.h", "ge_section.h", "ge_wake.h"),
+        *("ge_latch.h", "ge_nudge.h", "ge_section.h", "ge_wake.h"),
     },
     # The binding sees the core through one header.
     "python/gepy.h": {"../core/ge.h"},

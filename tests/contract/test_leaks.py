@@ -1,0 +1,188 @@
+"""No public callable leaks: threads, descriptors, references, objects."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import gracefulexit
+from gracefulexit import lowlevel
+
+HARNESS = Path(__file__).resolve().parents[1] / "harness"
+
+# What is done twenty times; `killer` is alive in all, unless the text makes its own.
+# Keyed by public name.
+USES = {
+    "GracefulExit": "GracefulExit(SignalInfo(15), 143).code",
+    "GracefulKiller": "GracefulKiller(('HUP', 'RTMIN+1'), grace=5).close()",
+    "GracefulKiller.add": "w = Worker(target=nothing); own.add(w); w.start(); w.join()",
+    "GracefulKiller.armed": "killer.armed",
+    "GracefulKiller.checkpoint": "killer.checkpoint(); stopping(own); caught(own.checkpoint)",
+    "GracefulKiller.close": "own.fileno(); own.close(); own.close()",
+    "GracefulKiller.counts": "killer.counts",
+    "GracefulKiller.event": "killer.event.is_set()",
+    "GracefulKiller.exit": "caught(own.exit)",
+    "GracefulKiller.extend": "stopping(own); own.extend(1)",
+    "GracefulKiller.fileno": "own.fileno(); own.fileno()",
+    "GracefulKiller.join": "own.start(Worker(target=nothing)); own.join()",
+    "GracefulKiller.kill_now": "killer.kill_now",
+    "GracefulKiller.on": "heard(own)",
+    "GracefulKiller.on_exit": "own.on_exit(nothing)",
+    "GracefulKiller.on_stop": "e = threading.Event(); own.on_stop(e.set); own.stop(); e.wait()",
+    "GracefulKiller.rearm": "own.rearm()",
+    "GracefulKiller.reason": "stopping(own); str(own.reason)",
+    "GracefulKiller.remaining": "stopping(own); own.remaining()",
+    "GracefulKiller.report": "str(killer.report()); killer.report().to_dict()",
+    "GracefulKiller.start": "own.start(Worker(target=nothing)); own.join()",
+    "GracefulKiller.stop": "own.stop('x')",
+    "GracefulKiller.take": "own.take('USR1'); send(SIGUSR1); own.take('USR1')",
+    "GracefulKiller.wait": "killer.wait(0); stopping(own); own.wait()",
+    "GracefulKiller.wait_async": "asyncio.run(killer.wait_async(0)); asyncio.run(waits(own))",
+    "Report": "str(killer.report())",
+    "Report.to_dict": "killer.report().to_dict()",
+    "SignalInfo": "str(SignalInfo(15, 1)); SignalInfo(15).signal",
+    "SignalInfo.signal": "SignalInfo(15).signal",
+    "TerminateProtected": "with TerminateProtected(): pass",
+    "TerminateProtected.pending": "with TerminateProtected('HUP') as p: p.pending",
+    "TerminateProtected.reason": "with TerminateProtected('HUP') as p: p.reason",
+    "TerminateProtected.renew": "with TerminateProtected('HUP', timeout=9) as p: p.renew()",
+    "Worker": "w = Worker(target=nothing); w.start(); w.join()",
+    "Worker.run": "w = Stepping(); w.start(); w.join()",
+    "Worker.shutdown": "w = Worker(); w.shutdown(); w.start(); w.join()",
+    "Worker.shutdown_flag": "w = Worker(); w.shutdown_flag = threading.Event()",
+    "Worker.start": "w = Failing(); w.start(); w.join()",
+    "Worker.step": "w = Stepping(); w.start(); w.join()",
+    "Worker.stopping": "Worker().stopping",
+    "Worker.wait": "Worker().wait(0)",
+    "WorkerGroup": "with WorkerGroup(Worker(target=nothing)) as g: pass",
+    "WorkerGroup.add": "g = WorkerGroup(); g.add(Worker())",
+    "WorkerGroup.is_alive": "WorkerGroup().is_alive()",
+    "WorkerGroup.join": "g = WorkerGroup(Worker(target=nothing)); g.start(); g.join(9)",
+    "WorkerGroup.shutdown": "WorkerGroup(Worker()).shutdown()",
+    "WorkerGroup.start": "g = WorkerGroup(Worker(target=nothing)); g.start(); g.join()",
+    "WorkerGroup.stop": "WorkerGroup(Worker()).stop()",
+    "current": "current()",
+    "lowlevel.add_wakeup_fd": "lowlevel.add_wakeup_fd(fd); lowlevel.remove_wakeup_fd(fd)",
+    "lowlevel.backends": "lowlevel.backends()",
+    "lowlevel.counts": "lowlevel.counts(); lowlevel.counts('TERM')",
+    "lowlevel.remove_wakeup_fd": "lowlevel.add_wakeup_fd(fd); lowlevel.remove_wakeup_fd(fd)",
+    "lowlevel.state": "lowlevel.state()",
+}
+NO_CALLABLE = {"__version__"}
+
+
+def public_names() -> set[str]:
+    """Every public callable, attribute and property of the package."""
+    names = set(gracefulexit.__all__) - NO_CALLABLE
+    for name in gracefulexit.__all__:
+        thing = getattr(gracefulexit, name)
+        if inspect.isclass(thing):
+            names |= {
+                f"{name}.{member}"
+                for member, value in vars(thing).items()
+                if not member.startswith("_")
+                and (callable(value) or isinstance(value, property))
+                and name != "GracefulExit"
+            }
+    names |= {"GracefulKiller.kill_now", "GracefulKiller.event"}
+    return names | {f"lowlevel.{name}" for name in lowlevel.__all__}
+
+
+def test_every_public_name_has_a_leak_test() -> None:
+    """A new name needs a line in USES; a name that is gone leaves none."""
+    assert set(USES) == public_names()
+
+
+PROGRAM = """
+import asyncio, gc, logging, os, select, signal, sys, threading, warnings, weakref
+from signal import SIGUSR1
+from gracefulexit import *
+from gracefulexit import lowlevel
+from probe import *
+
+logging.disable(logging.CRITICAL)
+threading.excepthook = lambda args: None
+reader, fd = os.pipe()
+os.set_blocking(fd, False)
+
+def nothing(*args): pass
+def stopping(killer):
+    killer.stop()
+    assert killer.event.wait(LIMIT)
+def caught(func):
+    try: func()
+    except SystemExit: pass
+def heard(killer):
+    called = threading.Event()
+    killer.on("USR1", lambda info: called.set())
+    send(SIGUSR1)
+    assert called.wait(LIMIT)
+async def waits(killer):
+    task = asyncio.create_task(killer.wait_async())
+    await asyncio.sleep(0)
+    killer.stop()
+    assert await task
+class Stepping(Worker):
+    def step(self): self.shutdown()
+class Failing(Worker):
+    def run(self): raise OSError
+
+use = compile(sys.argv[1], "use", "exec")
+names = dict(globals())
+born = []
+
+def once():
+    '''One use with a killer of its own; everything is closed after it.'''
+    own = GracefulKiller("QUIT", escalate=(), worker_error="ignore")
+    killer = GracefulKiller(("TERM", "INT"), worker_error="ignore")
+    local = {**names, "own": own, "killer": killer}
+    exec(use, local)
+    for worker in [v for v in local.values() if isinstance(v, threading.Thread)]:
+        if worker.ident is not None:
+            worker.join()
+    born.append(weakref.ref(own))
+    born.append(weakref.ref(killer))
+    killer.close()
+    own.close()
+
+def objects():
+    gc.collect()
+    return len(gc.get_objects())
+
+def constants():
+    return [sys.getrefcount(x) for x in (True, False, None)]
+
+for _ in range(3):
+    once()
+def settled():
+    gc.collect()
+    return not any(t.name.startswith("gracefulexit") for t in threading.enumerate())
+until(settled, "our threads have ended")
+before = state()
+count, refs = objects(), constants()
+born.clear()
+ROUNDS = 20
+for _ in range(ROUNDS):
+    once()
+until(settled, "our threads have ended")
+equal({}, changes(before))
+until(lambda: not gc.collect() and not [b for b in born if b() is not None], "freed")
+born.clear()
+grown = objects() - count
+assert grown < ROUNDS // 2, f"{grown} more objects after {ROUNDS} rounds"
+if sys.version_info < (3, 12):
+    drift = [b - a for a, b in zip(refs, constants())]
+    assert all(abs(d) < ROUNDS // 2 for d in drift), f"True, False, None: {drift}"
+print("no leak")
+"""
+
+
+@pytest.mark.parametrize("name", USES)
+def test_no_leak(start_child, name: str) -> None:
+    """Twenty uses leave no thread, descriptor, handler, object or reference behind."""
+    child = start_child(PROGRAM, USES[name], env={"PYTHONPATH": str(HARNESS)})
+    done = child.finish()
+
+    assert (done.status, done.out) == (0, "no leak\n"), done.err

@@ -1,0 +1,118 @@
+"""Public uses as users write them. Only type checkers run this file."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+
+from gracefulexit import (
+    GracefulExit,
+    GracefulKiller,
+    Report,
+    SignalInfo,
+    TerminateProtected,
+    Worker,
+    WorkerGroup,
+    current,
+    lowlevel,
+)
+
+
+class Server(Worker):
+    interval = 0.5
+
+    def step(self) -> None:
+        if self.stopping or self.wait(1.5):
+            self.shutdown()
+
+
+class Stop(Exception):
+    pass
+
+
+def reload(info: SignalInfo) -> None:
+    name: str | None = info.signal.name if info.signal else None
+    print(name, info.si_pid, info.when, info.sender)
+
+
+def main() -> None:
+    killer = GracefulKiller(
+        ["TERM", signal.SIGINT, 1],
+        grace=25,
+        exit_status="code",
+        escalate=(),
+        raises=Stop,
+        chain=True,
+        backend="pipe",
+        on_fork="reset",
+        hook_timeout=5.0,
+        worker_error="ignore",
+    )
+    while not killer.kill_now:
+        if killer.wait(60):
+            break
+    event: threading.Event = killer.event
+    event.wait()
+    reason: SignalInfo | None = killer.reason
+    left: float | None = killer.remaining()
+    print(reason, left, killer.counts[signal.SIGTERM], killer.take("USR1"))
+    killer.on("HUP", reload)
+    killer.on_stop(print, "stopping", end="")
+    killer.start(Server(name="server"))
+    killer.add(threading.Thread(), stop=event.set, timeout=3)
+    stragglers = killer.join(2.5)
+    print([thread.name for thread in stragglers])
+    killer.extend(10)
+    report: Report = killer.report()
+    print(report.to_dict()["reason"], killer.fileno(), killer.armed)
+    killer.rearm()
+    killer.stop("enough")
+    killer.checkpoint()
+    killer.close()
+    killer.exit()
+
+
+def blocks() -> None:
+    with GracefulKiller("TERM") as killer, WorkerGroup(Server(), ordered=True) as group:
+        group.join(timeout=1)
+        killer.on_exit(group.stop)
+    alive: GracefulKiller | None = current()
+    print(alive)
+
+
+@TerminateProtected(timeout=3, name="both files")
+def write(path: str) -> int:
+    with TerminateProtected("TERM") as section:
+        section.renew()
+        print(path, section.pending, section.reason)
+    return 1
+
+
+@TerminateProtected()
+async def write_async() -> str:
+    async with TerminateProtected(("TERM", "INT")):
+        return "written"
+
+
+async def service(killer: GracefulKiller) -> bool:
+    number: int = write("file")
+    text: str = await write_async()
+    print(number, text)
+    return await killer.wait_async(timeout=1)
+
+
+def low(sock: socket.socket) -> None:
+    lowlevel.add_wakeup_fd(sock)
+    lowlevel.remove_wakeup_fd(sock.fileno())
+    name: str = lowlevel.state()
+    print(name, lowlevel.counts("TERM", 2)["SIGTERM"], lowlevel.backends())
+
+
+def ending() -> None:
+    try:
+        main()
+    except GracefulExit as error:
+        code: int = error.code
+        print(code, error.reason)
+        raise

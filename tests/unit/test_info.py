@@ -1,0 +1,65 @@
+"""SignalInfo: what is known about a signal, and how people read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from gracefulexit import SignalInfo
+from gracefulexit._info import with_sender
+
+SI_KERNEL = 0x80
+
+
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        (SignalInfo(15, 1, 0, sender="systemd"), "SIGTERM from pid 1 (systemd), uid 0"),
+        (SignalInfo(15, 77, 5), "SIGTERM from pid 77, uid 5"),
+        (SignalInfo(15, os.getpid()), "SIGTERM from ourselves"),
+        (SignalInfo(2, 0, si_code=SI_KERNEL), "SIGINT from the terminal"),
+        (SignalInfo(15, 0), "SIGTERM from outside this container"),
+        (SignalInfo(15), "SIGTERM from an unknown sender"),
+        (SignalInfo(0), "stop()"),
+        (SignalInfo(0, message="disk full"), "stop(): disk full"),
+        (SignalInfo(signal.SIGRTMIN + 1, 7), "SIGRTMIN+1 from pid 7, uid 0"),
+    ],
+)
+def test_text(info: SignalInfo, text: str) -> None:
+    """str() says what it was and where it came from."""
+    assert str(info) == text
+
+
+def test_signal_member() -> None:
+    """`signal` is the member, None for a stop from code and for SIGRTMIN+n."""
+    assert SignalInfo(15).signal is signal.SIGTERM
+    assert SignalInfo(0).signal is None
+    assert SignalInfo(signal.SIGRTMIN + 1).signal is None
+
+
+def test_it_is_a_value() -> None:
+    """It cannot be changed, and is equal to another with the same facts."""
+    info = SignalInfo(15, 1)
+
+    assert info == SignalInfo(15, 1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        info.signum = 2  # type: ignore[misc]
+
+
+def test_sender_is_the_command_line() -> None:
+    """The sender's command line is looked up while it lives; after that it is None."""
+    code = "import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1) as child:
+        assert child.stdin is not None
+        info = with_sender(SignalInfo(15, child.pid))
+        child.stdin.close()
+        child.wait()
+
+    assert info.sender == f"{sys.executable} -c {code}"
+    assert with_sender(SignalInfo(15, child.pid)).sender is None
+    assert with_sender(info) is info
