@@ -42,7 +42,8 @@ class Callbacks:
 
     def cancel(self, signum: int) -> None:
         with self._lock:
-            del self._base[signum]
+            self._base.pop(signum, None)
+            self._funcs.pop(signum, None)
 
     def signals(self) -> list[int]:
         return list(self._base)
@@ -60,10 +61,11 @@ class Callbacks:
     def call(self, signum: int, func: Callable[[SignalInfo], Any]) -> None:
         with self._lock:
             self._called.setdefault(signum, _core.count(signum))
-            self._funcs.setdefault(signum, []).append(func)
             self._lanes.setdefault(
                 signum, Lane(f"on-{name_of(signum)}", limit=self._limit)
             )
+            # Last: a turn of the dispatcher that sees it needs the other two.
+            self._funcs.setdefault(signum, []).append(func)
 
     def restart(self) -> None:
         """In a forked child that is re-armed: the counters begin again at 0."""
@@ -85,9 +87,10 @@ class Callbacks:
         count, raw = _core.count(signum), _core.last(signum)
         if count == self._called[signum] or raw is None:
             return
-        if any(job.started is None for job in self._queued.get(signum, [])):
-            return  # it has not begun, so it is about this signal too
         self._called[signum] = count
+        queued = self._queued.get(signum, [])
+        if queued and all(job.started is None for job in queued):
+            return  # it has not begun, so it is about this signal too
         lane = self._lanes[signum]
         self._queued[signum] = [
             lane.submit(Job(f"on({name_of(signum)}) {describe(f)}", _bind(f, raw)))

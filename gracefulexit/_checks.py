@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,8 @@ def timeout(value: float | None) -> float | None:
         return None
     if math.isnan(value):
         raise ValueError("timeout must be a number of seconds or None; got nan")
+    if value > threading.TIMEOUT_MAX:
+        return None  # `threading` would raise OverflowError; it is for ever
     return max(0.0, float(value))
 
 

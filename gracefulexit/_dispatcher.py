@@ -39,9 +39,11 @@ class Dispatcher(threading.Thread):
             if not self._quit:
                 _core.wait_news(seen, timeout)
 
-    def quit(self, timeout: float) -> None:
-        """Stop and join, for so many seconds at the most."""
+    def quit(self) -> None:
+        """Stop after the turn that is under way; returns at once."""
         self._quit = True
         _core.wake_news()
-        if self is not threading.current_thread() and self.ident is not None:
+
+    def join_from_outside(self, timeout: float) -> None:
+        if self is not threading.current_thread():
             self.join(timeout)

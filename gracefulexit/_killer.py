@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from signal import Signals
+from signal import SIG_BLOCK, Signals, pthread_sigmask
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
@@ -119,10 +120,10 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._start_fresh()
         self._backend = backend
         process.add(self, backend)
-        process.unblock(self.signals)
+        self._unblock(self.signals)
         self.ready = True
         if self.kill_now and raises is not None:
-            _core.in_main(process.raise_if_due)
+            _core.in_main(process.catch_up)
 
     def _parse_escalate(self, escalate: SignalsLike) -> tuple[int, ...]:
         signums = parse_signals(escalate)
@@ -145,12 +146,13 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         for signum in self.signals:
             self._callbacks.begin(signum)
         # Protects _told: the dispatcher tells, or who closes before it could.
-        self._telling = threading.Lock()
+        self._telling = threading.RLock()
         self._told = False
         self._closed = False
         self._inherited = False
-        self._failed = False
+        self.failed = False
         self._phases: dict[str, float] = {}
+        self._blocked: dict[int, set[int]] = {}  # by thread: given back by close()
         self._last_reason: SignalInfo | None = None
         self._last_counts: dict[int, int] | None = None
 
@@ -187,7 +189,13 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         timeout = _checks.timeout(timeout)
         if not self.kill_now:
             self._check_open()
+            self._notice()
         return self._sleep(timeout)
+
+    def _notice(self) -> None:
+        """A natural moment to look whether others have taken a signal."""
+        if not self._closed and not self.armed:
+            _core.wake_news()
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """``wait()`` for asyncio: suspends the task, not the loop. Safe to cancel."""
@@ -258,20 +266,31 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
                 f"{name_of(signum)} stops the program already; use on_stop(), or "
                 "leave it out of signals"
             )
-        self._hear_also(signum)
-        self._callbacks.call(signum, func)
+        with process.lock:
+            # Before the handler stands: a signal that comes with it is not
+            # swallowed.
+            fresh = signum not in self._callbacks.signals()
+            self._callbacks.call(signum, func)
+            if fresh:
+                self._hear_also(signum)
         return func
 
     def _hear_also(self, signum: int) -> None:
         with process.lock:
             if not self._callbacks.begin(signum):
                 return
-            try:
-                process.refresh()
-            except BaseException:
+
+            def undo() -> None:
                 self._callbacks.cancel(signum)
-                raise
-        process.unblock((signum,))
+                process.refresh()
+
+            _core.attempt(process.refresh, undo)
+        self._unblock((signum,))
+
+    def _unblock(self, signums: tuple[int, ...]) -> None:
+        leaked = process.unblock(signums)
+        if leaked:
+            self._blocked.setdefault(threading.get_ident(), set()).update(leaked)
 
     @property
     def armed(self) -> bool:
@@ -336,16 +355,17 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         stopped = self.kill_now
         if not self._closed:
             self._check_open()
-            if not stopped:
-                process.stop("exit()", raising=False)
+            # Whoever began it decides what kind of end this is.
+            stopped = stopped or not process.stop("exit()", raising=False)
             self._finish(ending=True)
         if not stopped:
-            raise SystemExit(int(self._failed))
+            raise SystemExit(int(self.failed))
         raise self._exception()
 
     def _exception(self) -> SystemExit:
-        status = self.exit_status if self._closed else process.exit_status
-        return process.exit_exception(self.reason, status, failed=self._failed)
+        # The oldest live one's; of those that are closed, our own.
+        status = process.exit_status if process.killers else self.exit_status
+        return process.exit_exception(self.reason, status, failed=self.failed)
 
     # ---- hooks and workers --------------------------------------------------
 
@@ -427,7 +447,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         stopping = self._worker_error == "stop"
         log.error("worker %s failed: %r%s", worker.name, error, "; stopping" * stopping)
         if stopping:
-            self._failed = True
+            self.failed = True
             process.stop(f"worker {worker.name} failed: {error!r}")
 
     # ---- called by the dispatcher -------------------------------------------
@@ -469,6 +489,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def report(self) -> Report:
         """What happened so far, as data; ``str()`` of it is for people."""
+        self._notice()
         reason = self.reason
         now = time.monotonic()
         stopped = reason.when if reason is not None else None
@@ -481,7 +502,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             workers=tuple(m.report(stopped) for m in self._members.snapshot()),
             sections=tuple(
                 SectionReport(s.name, s.thread, now - s.since)
-                for s in list(process.sections.values())
+                for s in process.sections.all()
             ),
             hooks=self._hooks.report(),
             phases=dict(self._phases),
@@ -521,8 +542,9 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         finally:
             self._phases["workers and on_stop hooks"] = time.monotonic() - start
             reason = self.reason
-            # A thread that has not ended may hold the interpreter for ever.
-            self._close(linger=ending or bool(stragglers))
+            # One that has not ended may hold the interpreter for ever.
+            held_up = any(not getattr(t, "daemon", True) for t in stragglers)
+            self._close(linger=ending or held_up)
             log.info(
                 "stopped: %s; %s",
                 reason,
@@ -552,9 +574,16 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         start = time.monotonic()
         if self._hooks.run_exit():
             self._phases["on_exit hooks"] = time.monotonic() - start
-        with process.lock:
-            if process.remove(self, self._keep_last_values, linger=linger):
-                self._stop_fd.close()
+        _core.insist(functools.partial(self._give_back, linger))
+        blocked = self._blocked.pop(threading.get_ident(), None)
+        if blocked:
+            pthread_sigmask(SIG_BLOCK, blocked)
+        process.join_retired()
+
+    def _give_back(self, linger: bool) -> None:
+        """May be interrupted and called again; see _core.insist()."""
+        if process.remove(self, self._keep_last_values, linger=linger):
+            self._stop_fd.close()
         self._members.wake()
 
     def _keep_last_values(self) -> None:

@@ -14,10 +14,14 @@ us, and the first library that saves and restores it removes us silently.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import threading
+
+# signal.signal() without the bytecodes around it.
+from _signal import signal as set_python_table  # type: ignore[import-not-found]
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -44,48 +48,32 @@ class Layers:
 
     def __init__(self) -> None:
         self.wanted: dict[int, int] = {}
+        self.dirty = False  # a change of `wanted` was interrupted
         # Kept after the give-back: others may put us into the table again, and
         # then we act as whoever was there before us.
         self.previous: dict[int, Handler] = {}
-        self._laid: set[int] = set()
+        self.laid: set[int] = set()
         # What on_python_signal() does once the core has accepted the signal.
         self.noticed: Callable[[int, FrameType | None], None] = lambda *_: None
         self._inside = False
 
     def apply(self, roles: Mapping[int, int]) -> None:
-        """Make `roles` the wanted state. All or nothing, from any thread."""
-        before = self.wanted
+        """Make `roles` the wanted state, from any thread.
+
+        May be interrupted by an exception: a Python handler that was due runs
+        inside signal.signal(). Then it is `dirty`, and the caller repeats it or
+        applies what was before.
+        """
+        self.dirty = True
         _core.set_roles(dict(roles))
         self.wanted = dict(roles)
-        try:
-            self._lay_or_ask()
-        except BaseException:
-            # A Python handler that was due ran inside signal.signal() and
-            # raised; or the table could not be changed.
-            self.wanted = before
-            _core.set_roles(before)
-            self._retry(self._lay_or_ask)
-            raise
-
-    def _lay_or_ask(self) -> None:
         if in_main_thread():
             self.reconcile()
-        elif not _core.in_main(self.reconcile):
+        elif not _core.in_main(functools.partial(_core.insist, self.reconcile)):
             # 32 calls are pending already, and each of them is main's next
             # step: layer 2 stands, and layer 1 follows at the next change.
             log.debug("no room for a pending call; layer 1 follows later")
-
-    @staticmethod
-    def _retry(func: Callable[[], None]) -> None:
-        """A give-back goes on however often a handler raises into it."""
-        for _ in range(100):
-            try:
-                func()
-            except Exception:
-                log.exception("giving signals back")
-            except (KeyboardInterrupt, SystemExit):
-                continue
-            return
+        self.dirty = False
 
     def reconcile(self) -> None:
         """Make Python's table what is wanted now. Main thread only.
@@ -95,11 +83,11 @@ class Layers:
         """
         if self._inside:
             return
-        self._inside = True
         try:
-            for signum in set(self.wanted) - self._laid:
+            self._inside = True
+            for signum in set(self.wanted) - self.laid:
                 self.lay(signum)
-            for signum in self._laid - set(self.wanted):
+            for signum in self.laid - set(self.wanted):
                 self._give_back(signum)
         finally:
             self._inside = False
@@ -113,7 +101,7 @@ class Layers:
             self.previous[signum] = there
             signal.signal(signum, on_python_signal)
             late = _core.took(signum)
-        self._laid.add(signum)
+        self.laid.add(signum)
         _core.lay(signum)
         if late:
             # It came while a thread other than main had laid layer 2 alone, and
@@ -122,15 +110,17 @@ class Layers:
 
     def _give_back(self, signum: int) -> None:
         if signal.getsignal(signum) is on_python_signal:
-            signal.signal(signum, self.previous[signum])
-            _core.refine(signum)
-        self._laid.discard(signum)
+            previous = self.previous[signum]
+            if isinstance(previous, signal.Handlers):
+                previous = int(previous)  # as the bare function takes it
+            _core.leave(signum, set_python_table, previous)
+        self.laid.discard(signum)
 
     def forget_in_child(self) -> None:
         """After a fork: Python's table as before us."""
         self.wanted = {}
-        self._inside = False
-        self._retry(self.reconcile)
+        self.dirty = self._inside = False
+        _core.insist(self.reconcile)
 
     def rearm(self, signum: int) -> None:
         """Take a signal back from whoever took it, who becomes the previous owner."""
@@ -176,6 +166,8 @@ def _act_as_previous(signum: int, frame: FrameType | None) -> None:
     """We are in Python's table but not wanted: being given back at this moment,
     or put back by somebody who had saved us."""
     owner = layers.previous.get(signum, signal.SIG_DFL)
+    if signal.getsignal(signum) is on_python_signal and signum not in layers.laid:
+        signal.signal(signum, owner)
     if callable(owner):
         owner(signum, frame)
     elif owner is not signal.SIG_IGN:

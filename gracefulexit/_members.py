@@ -14,6 +14,7 @@ from ._runners import Job, Lane
 
 # A shutdown() that takes longer than this no longer delays the asking of others.
 ASK_PATIENCE = 0.5
+PRUNE_AT = 256  # members, after which those that have ended are forgotten
 
 
 # When the stop began, and until when it waits for threads; None: not yet, no limit.
@@ -38,9 +39,10 @@ class Member:
         stop: Callable[[], Any] | None = None,
         timeout: float | None = None,
     ) -> None:
-        if not callable(getattr(thread, "join", None)) or not callable(
-            getattr(thread, "is_alive", None)
-        ):
+        like_a_thread = all(
+            callable(getattr(thread, name, None)) for name in ("join", "is_alive")
+        )
+        if isinstance(thread, type) or not like_a_thread:
             raise TypeError(
                 f"a threading.Thread or a WorkerGroup is needed, not {thread!r}"
             )
@@ -71,7 +73,7 @@ class Member:
     def join(self, until: float | None, stopped: float | None = None) -> list[Any]:
         """Join until that moment or the own timeout after it was asked (at the
         stop, if that has yet to be done); whoever is left over."""
-        if not self.started():
+        if not self.started() or self.thread is threading.current_thread():
             return []
         begin = stopped if self.asked is None else self.asked
         if self.timeout is not None and begin is not None:
@@ -125,7 +127,7 @@ class Joiner:
     def __init__(self, members: Callable[[], list[Member]]) -> None:
         self._members = members
         # Protects the two below; nothing is locked or joined under it.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._waiting: set[threading.Event] = set()
 
@@ -133,17 +135,25 @@ class Joiner:
         """Until all have ended, `wake` was set for another reason, or the timeout."""
         with self._lock:
             self._waiting.add(wake)
-            start = self._thread is None
-            if start:
-                self._thread = threading.Thread(
-                    target=self._run, name="gracefulexit-join", daemon=True
-                )
-                self._thread.start()
+            if self._thread is None:
+                self._thread = self._start()
+            joined_by_another = self._thread is not None
         try:
-            wake.wait(timeout)
+            if joined_by_another:
+                wake.wait(timeout)
         finally:
             with self._lock:
                 self._waiting.discard(wake)
+
+    def _start(self) -> threading.Thread | None:
+        thread = threading.Thread(
+            target=self._run, name="gracefulexit-join", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            return None  # main has returned (3.12): the caller joins by itself
+        return thread
 
     def _run(self) -> None:
         alive = True
@@ -193,6 +203,7 @@ class Members:
         self._members: list[Member] = []
         self._wakes: set[threading.Event] = set()
         self._told = False
+        self._prune_at = PRUNE_AT
         self._lane = Lane("shutdown", patience=ASK_PATIENCE)
         self._joiner = Joiner(self.snapshot)
 
@@ -204,6 +215,10 @@ class Members:
         with self._lock:
             if any(m.thread is member.thread for m in self._members):
                 return
+            if len(self._members) >= self._prune_at and not self._told:
+                # A server that starts a short-lived worker a request.
+                self._members = [m for m in self._members if not m.note_end()]
+                self._prune_at = max(PRUNE_AT, 2 * len(self._members))
             self._members.append(member)
             late = self._told
         if late:

@@ -2,7 +2,7 @@
 together want of the core.
 
 Any killer's signal or stop() stops all. The deadline is the earliest; the exit
-status and the back end are the oldest killer's.
+status, the escalation and the back end are the oldest killer's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
 
@@ -25,7 +24,9 @@ from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import in_main_thread, is_ignored, layers, on_python_signal
+from ._sections import OpenSection, Sections
 from ._signals import name_of
+from ._teller import Teller
 
 log = logging.getLogger("gracefulexit")
 
@@ -43,6 +44,7 @@ class Member(Protocol):
     raises: type[BaseException] | None
     chain: bool
     ready: bool
+    failed: bool
 
     def _attach(self) -> None: ...
     def _detach(self) -> None: ...
@@ -54,40 +56,34 @@ class Member(Protocol):
     def _exception(self) -> BaseException: ...
 
 
-@dataclass(eq=False)
-class OpenSection:
-    """A protected section that is open now."""
-
-    name: str
-    thread: str
-    ident: int
-    since: float
-    signals: tuple[int, ...]
-    timeout: float | None
-    expired: bool = False
-
-
 class Process:
+    """Steps that take or give back are worked out from what is there now (the
+    killers, the open sections), never counted up and down: a Python signal
+    handler may raise in the middle of any of them, and then they are undone or
+    repeated from C (`_core.attempt`, `_core.insist`)."""
+
     def __init__(self) -> None:
-        # Protects killers, sections' holds, the roles in the core, and the
-        # life of watcher and dispatcher. Outermost of ours; user code never
-        # runs under it. Re-entrant, for a Python signal handler in main that
-        # makes or closes a killer while main is doing so.
+        # Protects killers, the roles in the core, and the life of watcher and
+        # dispatcher. Outermost of ours; user code never runs under it, and no
+        # thread of ours is waited for but the native watcher. Re-entrant, for a
+        # Python signal handler in main that makes or closes a killer while main
+        # is doing so.
         self.lock = threading.RLock()
         self.killers: list[Member] = []
-        self.sections: dict[int, OpenSection] = {}
-        self.holds: dict[int, int] = {}  # signal -> open sections that hold it
+        self.sections = Sections()
         self.backend: str | None = None
         self._dispatcher: Dispatcher | None = None
+        self._retired: list[Dispatcher] = []
+        self._teller = Teller(self.sections)
         self._message = ""
         self._reason: SignalInfo | None = None
         self._raised = False
-        self._told: set[str] = set()
+        self._deferred: dict[int, None] = {}
         self._prepared = False
         self._main_ended: float | None = None  # time.monotonic()
         # What _protect does with the held signals of a section that is over its
         # timeout; that module knows this one, so it comes from there.
-        self.expired: Callable[[OpenSection], None] = lambda section: None
+        self.deliver: Callable[[OpenSection], None] = lambda section: None
 
     # ---- killers ------------------------------------------------------------
 
@@ -95,19 +91,25 @@ class Process:
         """Start what is needed and install; on failure nothing has changed."""
         with self.lock:
             self._check_backend(backend)
-            self._prepare()
-            self.killers.append(killer)
-            try:
-                self.start(backend)
-                killer._attach()
-                self.refresh()
-            except BaseException:
-                self.remove(killer)
-                raise
-            for signum in killer.signals:
-                if _core.held_take(signum):
-                    _core.promote(signum)  # it came inside an open section
+            _core.attempt(
+                lambda: self._install(killer, backend), lambda: self.remove(killer)
+            )
         _core.wake_news()
+
+    def _install(self, killer: Member, backend: str) -> None:
+        self.prepare()
+        if not self.killers and self.backend is None:
+            _core.reset()  # a stop() that came after the last close() is nobody's
+        if self.killers:
+            self._warn_of_conflict(killer, self.killers[0])
+        self.killers.append(killer)
+        self.start(backend)
+        killer._attach()
+        self.refresh()
+        for signum in killer.signals:
+            if _core.held(signum):
+                _core.promote(signum)  # it came inside an open section
+                _core.held_take(signum)
 
     def remove(
         self,
@@ -120,20 +122,39 @@ class Process:
 
         `last_look` is called when nothing can reach the killer any more, before
         its stop is forgotten. `linger`: the program is about to end, and the
-        watcher keeps the deadline of the stop until it has.
+        watcher keeps the deadline of the stop until it has. May be interrupted
+        and called again: the killer leaves the list as the last step.
         """
         with self.lock:
             if killer not in self.killers:
                 return False
-            self.killers.remove(killer)
             # In this order: what reached the core before the give-back has
             # flipped the killer's flag when refresh() returns.
-            self.refresh()
+            self.refresh(without=killer)
             killer._detach()
             last_look()
-            if not self.killers:
-                self._shut_down(linger=linger)
+            if self.killers == [killer]:
+                self._end_stop(linger=linger)
+            self.killers.remove(killer)
+            self.rest()
             return True
+
+    def _warn_of_conflict(self, killer: Member, oldest: Member) -> None:
+        shared = set(killer.signals) & set(oldest.signals)
+        both = (killer, oldest)
+        mine, theirs = ({name_of(s) for s in shared & set(k.escalate)} for k in both)
+        for name, wanted, stands in (
+            ("exit_status", killer.exit_status, oldest.exit_status),
+            ("escalate", mine or (), theirs or ()),
+        ):
+            if wanted != stands and self._teller.once(f"conflict of {name}"):
+                log.warning(
+                    "%s=%r of a second killer has no effect: the oldest live one "
+                    "decides, with %r",
+                    name,
+                    wanted,
+                    stands,
+                )
 
     def _check_backend(self, backend: str) -> None:
         offered = _core.backends()
@@ -148,8 +169,10 @@ class Process:
                 f"has one; close() that killer first, or pass backend='auto'"
             )
 
+    # ---- watcher and dispatcher ---------------------------------------------
+
     def start(self, backend: str = "auto") -> None:
-        """Watcher and dispatcher, if they do not run. Under the lock."""
+        """Start those that do not run. Under the lock."""
         if self.backend is None:
             chosen = _core.backends()[0] if backend == "auto" else backend
             ident = threading.main_thread().ident
@@ -161,25 +184,44 @@ class Process:
             dispatcher.start()
             self._dispatcher = dispatcher
 
-    def _shut_down(self, *, linger: bool = False) -> None:
+    def _end_stop(self, *, linger: bool) -> None:
+        """The last killer goes: RUNNING again, unless the process is to end."""
+        if _core.state() != _core.RUNNING:
+            # If it came too late for the dispatcher.
+            self._tell_stop("", self.remaining())
+        self._lingering = linger and _core.deadline() is not None
+        if not self._lingering:
+            _core.reset()
+            self._reason = None
+            self._message = ""
+            self._raised = False
+            self._deferred.clear()
+            self._teller.forget()
+
+    _lingering = False
+
+    def rest(self) -> None:
+        """Stop the threads that nobody needs. Under the lock."""
+        if self.killers or any(s.timeout for s in self.sections.in_force()):
+            return
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
-            dispatcher.quit(JOIN_LIMIT)
-        if _core.state() != _core.RUNNING:
-            self._tell_stop()  # if it came too late for the dispatcher
-        if linger and _core.deadline() is not None:
-            return
-        _core.watcher_stop()
-        self.backend = None
-        _core.reset()
-        self._reason = None
-        self._message = ""
-        self._raised = False
-        self._told.clear()
+            dispatcher.quit()
+            self._retired.append(dispatcher)
+        if not self._lingering:
+            _core.watcher_stop()
+            self.backend = None
 
-    def _prepare(self) -> None:
+    def join_retired(self) -> None:
+        """Wait for dispatchers that were told to quit. Without the lock: they may
+        be waiting for it."""
+        while self._retired:
+            self._retired.pop().join_from_outside(JOIN_LIMIT)
+
+    def prepare(self) -> None:
         # Not at import: importing registers nothing.
         if not self._prepared:
+            self._prepared = True
             atexit.register(self._at_interpreter_exit)
             # Private, and the only hook there is between the end of main and
             # the wait for the other threads.
@@ -189,84 +231,69 @@ class Process:
                     register(self._note_end_of_main)
             os.register_at_fork(after_in_child=self._after_fork_in_child)
             layers.noticed = self._noticed
-            self._prepared = True
 
     # ---- what the core shall do ---------------------------------------------
 
-    def refresh(self) -> None:
-        """Tell the core what all killers and sections want. Under the lock."""
-        roles: dict[int, int] = {}
-        for killer in self.killers:
-            extra = _core.ROLE_COUNT
-            if killer.raises is not None:
-                extra |= _core.ROLE_TRIP
-            if killer.chain:
-                extra |= _core.ROLE_CHAIN | _core.ROLE_TRIP
-            for signum in killer.signals:
-                bits = extra | _core.ROLE_STOP
-                if signum in killer.escalate:
-                    bits |= _core.ROLE_HURRY
-                roles[signum] = roles.get(signum, 0) | bits
-            for signum in killer._other_signals():
-                bits = extra if killer.chain else _core.ROLE_COUNT
-                roles[signum] = roles.get(signum, 0) | bits
-        for signum in self.holds:
-            roles[signum] = roles.get(signum, 0) | _core.ROLE_COUNT | _core.ROLE_HOLD
-        for signum in list(roles):
-            if signum not in layers.wanted and is_ignored(signum):
-                del roles[signum]  # nohup meant it
-        for signum, bits in roles.items():
-            if bits & _core.ROLE_TRIP and signal.getsignal(signum) is None:
-                # A handler from before Python: there is no layer 1 to trip.
-                roles[signum] = bits & ~_core.ROLE_TRIP
-        if roles != layers.wanted:
+    def refresh(self, without: Member | None = None) -> None:
+        """Tell the core what killers and sections want. Under the lock."""
+        killers = [k for k in self.killers if k is not without]
+        roles = _roles(killers, self.sections.held())
+        if layers.dirty or roles != layers.wanted:
             layers.apply(roles)
-        if self.killers:
-            graces = [k.grace for k in self.killers if k.grace is not None]
-            _core.policy(min(graces, default=None), _exit_how(self.exit_status))
+        if killers:
+            graces = [k.grace for k in killers if k.grace is not None]
+            how = _exit_how(killers[0].exit_status)
+            _core.policy(min(graces, default=None), how)
 
     @property
     def exit_status(self) -> ExitStatus:
         return self.killers[0].exit_status if self.killers else "signal"
 
-    def unblock(self, signums: tuple[int, ...]) -> None:
-        """Our own parent may have leaked a blocked mask; say so once."""
+    @staticmethod
+    def unblock(signums: tuple[int, ...]) -> set[int]:
+        """Our own parent may have leaked a blocked mask; say so. Those that were."""
         leaked = signal.pthread_sigmask(signal.SIG_UNBLOCK, signums) & set(signums)
         if leaked:
             names = ", ".join(sorted(name_of(s) for s in leaked))
             log.warning("%s was blocked in this thread; it is unblocked now", names)
+        return {int(s) for s in leaked}
 
-    def hold(self, signums: tuple[int, ...]) -> None:
-        """A section holds these from now on. Under the lock."""
-        self._prepare()
-        for signum in signums:
-            self.holds[signum] = self.holds.get(signum, 0) + 1
-        try:
-            self.refresh()
-        except BaseException:
-            self._drop(signums)
-            self.refresh()
-            raise
+    # ---- sections -----------------------------------------------------------
 
-    def _drop(self, signums: tuple[int, ...]) -> None:
-        for signum in signums:
-            self.holds[signum] -= 1
-            if not self.holds[signum]:
-                del self.holds[signum]
+    def hold(self, section: OpenSection) -> None:
+        """It is registered; see to it that its signals are held. Where a killer
+        hears them, or another section holds them, nothing is to be done."""
+        enough = _core.ROLE_STOP | _core.ROLE_HOLD
+        with self.lock:
+            self.prepare()
+            wanted = layers.wanted
+            if layers.dirty or not all(
+                wanted.get(s, 0) & enough for s in section.signals
+            ):
+                self.refresh()
+            if section.timeout is not None:
+                self.start()
 
-    def release(self, signums: tuple[int, ...]) -> list[int]:
-        """A section holds these no longer; once nothing is held, the signals that
-        have come meanwhile and that no killer has taken. Under the lock."""
-        self._drop(signums)
-        if self.holds:
-            return []
-        pending = [s for s in layers.wanted if layers.wanted[s] & _core.ROLE_HOLD]
-        self.refresh()
-        came = [s for s in pending if _core.held_take(s)]
-        managed = {s for killer in self.killers for s in killer.signals}
-        if not self.killers and self._dispatcher is not None:
-            self._shut_down()
-        return [s for s in came if s not in managed]
+    def release(self, section: OpenSection) -> None:
+        """It holds no longer. With the last one of the process its signals are
+        given back, and those that came and that no killer has are `pending`."""
+        with self.lock:
+            if not self.sections.held():
+                holding = [s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD]
+                section.given_back = tuple({*section.given_back, *holding})
+                if holding or layers.dirty:
+                    self.refresh()
+                heard = {s for k in self.killers for s in k.signals}
+                for signum in section.given_back:
+                    # Noted before it is forgotten there.
+                    if (
+                        _core.held(signum)
+                        and signum not in heard
+                        and signum not in section.pending
+                    ):
+                        section.pending.append(signum)
+                    _core.held_take(signum)
+            self.rest()
 
     # ---- the stop -----------------------------------------------------------
 
@@ -280,19 +307,28 @@ class Process:
         if not raising:
             self._raised = True
         elif any(k.raises for k in self.killers):
-            tripped = [s for s, r in layers.wanted.items() if r & _core.ROLE_TRIP]
-            if not tripped or not _core.trip(tripped[0]):
-                _core.in_main(self.raise_if_due)
+            self._raise_soon()
         return True
+
+    def _raise_soon(self) -> None:
+        """Through a signal whose handler in Python is ours, which wakes main out
+        of system calls; else before its next bytecode."""
+        for signum, roles in list(layers.wanted.items()):
+            ours = signal.getsignal(signum) is on_python_signal
+            if ours and roles & _core.ROLE_TRIP and _core.trip(signum):
+                return
+        _core.in_main(self.catch_up)
 
     @property
     def reason(self) -> SignalInfo | None:
-        if self._reason is None:
-            raw = _core.stop_record()
-            if raw is None:
-                return None
-            self._reason = info_from_core(raw, "" if raw[0] else self._message)
-        return self._reason
+        raw = _core.stop_record()
+        if raw is None:
+            return None
+        known = self._reason
+        if known is None or known.when != raw[5]:
+            known = info_from_core(raw, "" if raw[0] else self._message)
+            self._reason = known
+        return known
 
     def remaining(self) -> float | None:
         deadline = _core.deadline()
@@ -302,7 +338,7 @@ class Process:
         self, reason: SignalInfo | None, status: ExitStatus, *, failed: bool = False
     ) -> SystemExit:
         """What ends the calling thread for this reason; in main, the program."""
-        code, signum = self._status(reason, status, failed)
+        code, signum = _status(reason, status, failed)
         if not in_main_thread():
             # threading prints a traceback for every subclass of SystemExit.
             plain = SystemExit(code)
@@ -310,34 +346,26 @@ class Process:
             return plain
         return GracefulExit(reason, code, signum=signum, _die_at_exit=_die_at_exit)
 
-    @staticmethod
-    def _status(
-        reason: SignalInfo | None, status: ExitStatus, failed: bool
-    ) -> tuple[int, int]:
-        """The exit code, and the signal to die of or 0."""
-        signum = reason.signum if reason is not None else 0
-        if isinstance(status, int):
-            return status, 0
-        if failed or not signum:
-            return int(failed), 0
-        return 128 + signum, signum if status == "signal" else 0
-
     # ---- in the main thread -------------------------------------------------
 
     def _noticed(self, signum: int, frame: FrameType | None) -> None:
         """Layer 1 has seen a signal that the core accepted."""
-        if any(
-            k.chain and signum in (*k.signals, *k._other_signals())
-            for k in self.killers
-        ):
+        chaining = [k for k in self.killers if k.chain]
+        if any(signum in (*k.signals, *k._other_signals()) for k in chaining):
+            self._deferred[signum] = None
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Run what the main thread owes: previous handlers (`chain`), then the
+        exception (`raises`), once a stop. Not inside a section of its own."""
+        if self.sections.in_main():
+            return
+        while self._deferred:
+            signum, _ = self._deferred.popitem()
             previous = layers.previous.get(signum)
             if callable(previous):
-                previous(signum, frame)
-        self.raise_if_due()
-
-    def raise_if_due(self) -> None:
-        """`raises`: once a stop, and not inside a section of the main thread."""
-        if self._raised or _core.state() == _core.RUNNING or self._main_protected():
+                previous(signum, sys._getframe(1))
+        if self._raised or _core.state() == _core.RUNNING:
             return
         for killer in self.killers:
             if killer.raises is not None and killer.ready:
@@ -345,12 +373,6 @@ class Process:
                 if issubclass(killer.raises, GracefulExit):
                     raise killer._exception()
                 raise killer.raises()
-
-    def _main_protected(self) -> bool:
-        main = threading.main_thread().ident
-        return any(
-            s.ident == main and not s.expired for s in list(self.sections.values())
-        )
 
     def _note_end_of_main(self) -> None:
         self._main_ended = time.monotonic()
@@ -360,121 +382,48 @@ class Process:
     def _turn(self) -> float | None:
         now = time.monotonic()
         state = _core.state()
-        if state != _core.RUNNING:
-            self._tell_stop()
-        waits = [killer._turn(now, state) for killer in list(self.killers)]
-        if state != _core.RUNNING or any(_core.held(s) for s in list(self.holds)):
-            waits.append(self._expire_sections(now))
-        if state != _core.RUNNING:
-            waits.append(self._tell_stragglers(now))
+        killers = list(self.killers)
+        # As of the signal, for the log.
+        sections, left = self.sections.names(), self.remaining()
+        # Who waits is told before the log, which may block.
+        waits = [killer._turn(now, state) for killer in killers]
+        stopping = state != _core.RUNNING
+        if stopping or any(_core.held(s) for s in self.sections.held()):
+            waits.append(self.sections.expire(now, self._expired))
+        if stopping:
+            self._tell_stop(sections, left)
         if state == _core.HURRY:
-            self._tell_hurry()
-        self._tell_disarmed()
+            self._teller.hurry()
+        reason = self.reason
+        if stopping and reason is not None:
+            who = (k._describe_stragglers() for k in killers)
+            waits.append(self._teller.stragglers(now, reason, who))
+        for signum in self._teller.unarmed():
+            # Not while main is giving it back at this moment.
+            with self.lock:
+                taken = signum in self._teller.unarmed()
+            if taken:
+                self._teller.taken_over(signum)
         return min((w for w in waits if w is not None), default=None)
 
-    def _once(self, what: str) -> bool:
-        if what in self._told:
-            return False
-        self._told.add(what)
-        return True
+    def _expired(self, section: OpenSection) -> None:
+        self.release(section)
+        self.deliver(section)
 
-    def _tell_stop(self) -> None:
+    def _tell_stop(self, sections: str, left: float | None) -> None:
         reason = self.reason
-        if reason is None or not self._once("stop"):
+        if reason is None or not self._teller.once("stop"):
             return
         self._reason = reason = with_sender(reason)
-        if self._main_ended is not None and reason.when >= self._main_ended:
-            # Main had returned already: nobody is left to choose the status.
-            code, signum = self._status(reason, self.exit_status, failed=False)
+        failed = any(k.failed for k in self.killers)
+        late = self._main_ended is not None and reason.when >= self._main_ended
+        if late and (reason.signum or failed):
+            # Main had returned: nobody else will choose the status. (Any other
+            # stop from code leaves it as main set it.)
+            code, signum = _status(reason, self.exit_status, failed)
             _core.at_exit(signum, -1 if signum else code)
-        left = self.remaining()
-        limit = "no time limit" if left is None else f"{left:.1f} s left"
-        log.info("stopping: %s; %s%s", reason, limit, self._again(reason))
-        if self.sections:
-            log.info("finishing %s first", self._name_sections())
-
-    def _again(self, reason: SignalInfo) -> str:
-        """At the first interactive Ctrl-C: what the second will do."""
-        escalates = any(signal.SIGINT in k.escalate for k in self.killers)
-        if reason.signum != signal.SIGINT or reason.si_pid or not escalates:
-            return ""
-        return "; press Ctrl-C again to end without waiting for workers"
-
-    def _name_sections(self) -> str:
-        return ", ".join(
-            f"section {s.name} in {s.thread}" for s in list(self.sections.values())
-        )
-
-    def _tell_hurry(self) -> None:
-        if _core.ending():
-            if self._once("ending"):
-                log.warning("ending now: asked again while stopping")
-                _flush()
-                _core.end()
-        elif self.sections and self._once("hurry"):
-            log.warning(
-                "ending as soon as %s is left; Ctrl+\\ abandons it",
-                self._name_sections(),
-            )
-
-    def _tell_stragglers(self, now: float) -> float | None:
-        """In the last fifth of the grace: who is still running, and where."""
-        deadline, reason = _core.deadline(), self.reason
-        if deadline is None or reason is None or "stragglers" in self._told:
-            return None
-        at = deadline - (deadline - reason.when) / 5
-        if now < at:
-            return at - now
-        self._told.add("stragglers")
-        what = [k._describe_stragglers() for k in list(self.killers)]
-        what += [self._name_sections()] if self.sections else []
-        if any(what):
-            log.warning(
-                "%.1f s left until the end; still waiting for %s",
-                deadline - now,
-                "; ".join(w for w in what if w),
-            )
-        _flush()
-        return None
-
-    def _expire_sections(self, now: float) -> float | None:
-        """Sections over their timeout no longer hold anything up."""
-        waits = []
-        for section in list(self.sections.values()):
-            if section.timeout is None or section.expired:
-                continue
-            left = section.since + section.timeout - now
-            if left > 0:
-                waits.append(left)
-                continue
-            section.expired = True
-            log.warning(
-                "section %s in %s is over its timeout of %.3g s; going on without it",
-                section.name,
-                section.thread,
-                section.timeout,
-            )
-            _core.section_leave()
-            self.expired(section)
-        return min(waits, default=None)
-
-    def _tell_disarmed(self) -> None:
-        for signum in list(layers.wanted):
-            if self._taken_over(signum) and self._once(f"disarmed {signum}"):
-                owner = signal.getsignal(signum)
-                log.warning(
-                    "%s was taken over by %s; call killer.rearm() to take it back, "
-                    "or make the killer after that code has run",
-                    name_of(signum),
-                    "C code" if owner is on_python_signal else repr(owner),
-                )
-
-    def _taken_over(self, signum: int) -> bool:
-        if layers.armed(signum):
-            return False
-        # Not while main is giving it back at this moment.
-        with self.lock:
-            return signum in layers.wanted and not layers.armed(signum)
+        escalates = any(signal.SIGINT in k.escalate for k in self.killers[:1])
+        self._teller.stop(reason, left, escalates, sections)
 
     # ---- the end of the process, forks --------------------------------------
 
@@ -485,19 +434,61 @@ class Process:
     def _after_fork_in_child(self) -> None:
         """The child is a normal process again; see the page on limits."""
         self.lock = threading.RLock()
-        me = threading.get_ident()
-        mine = {key: s for key, s in self.sections.items() if s.ident == me}
-        _core.fork_child(sum(not s.expired for s in mine.values()))
-        layers.forget_in_child()
+        _core.fork_child(self.sections.keep_own_in_child())
         _core.at_exit(0, -1)
+        layers.forget_in_child()
         killers, self.killers = self.killers, []
-        self.sections = mine
-        self.holds = {}
         self.backend = self._dispatcher = None
+        self._retired.clear()
         self._reason, self._message, self._raised = None, "", False
-        self._told = set()
+        self._lingering = False
+        self._deferred.clear()
+        self._teller.forget()
         for killer in killers:
             killer._inherited_by_fork()
+
+
+def _roles(killers: list[Member], held: set[int]) -> dict[int, int]:
+    """Which signals are wanted, and what for."""
+    roles: dict[int, int] = {}
+    for killer in killers:
+        extra = _core.ROLE_COUNT
+        if killer.raises is not None:
+            extra |= _core.ROLE_TRIP
+        if killer.chain:
+            extra |= _core.ROLE_CHAIN | _core.ROLE_TRIP
+        for signum in killer.signals:
+            bits = extra | _core.ROLE_STOP
+            if signum in killers[0].escalate:  # the oldest decides
+                bits |= _core.ROLE_HURRY
+            roles[signum] = roles.get(signum, 0) | bits
+        for signum in killer._other_signals():
+            bits = extra if killer.chain else _core.ROLE_COUNT
+            roles[signum] = roles.get(signum, 0) | bits
+    for signum in held:
+        if not roles.get(signum, 0) & _core.ROLE_STOP:
+            bits = _core.ROLE_COUNT | _core.ROLE_HOLD
+            roles[signum] = roles.get(signum, 0) | bits
+    for signum in list(roles):
+        if signum not in layers.wanted and is_ignored(signum):
+            del roles[signum]  # nohup meant it
+    for signum, bits in roles.items():
+        if bits & _core.ROLE_TRIP and signal.getsignal(signum) is None:
+            # A handler from before Python: there is no layer 1 to trip.
+            roles[signum] = bits & ~_core.ROLE_TRIP
+    return roles
+
+
+def _status(
+    reason: SignalInfo | None, status: ExitStatus, failed: bool
+) -> tuple[int, int]:
+    """The exit code, and the signal to die of or 0."""
+    signum = reason.signum if reason is not None else 0
+    if isinstance(status, int):
+        return status, 0
+    if failed or not signum:
+        return int(failed), 0
+    return 128 + signum, signum if status == "signal" else 0
 
 
 def _exit_how(status: ExitStatus) -> int:
@@ -508,14 +499,6 @@ def _exit_how(status: ExitStatus) -> int:
 
 def _die_at_exit(signum: int) -> None:
     _core.at_exit(signum, -1)
-
-
-def _flush() -> None:
-    """What print() has buffered is not lost when the process ends early."""
-    for stream in (sys.stdout, sys.stderr):
-        # None without a console; closed; a broken pipe.
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()
 
 
 process = Process()

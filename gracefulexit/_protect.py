@@ -12,21 +12,24 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import _checks, _core
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import in_main_thread, layers
-from ._process import OpenSection, process
+from ._process import process
+from ._sections import OpenSection
 from ._signals import SignalsLike, parse_stop_signals
+from ._teller import flush
 
 log = logging.getLogger("gracefulexit")
 
 Self = TypeVar("Self", bound="TerminateProtected")
+MAIN_SEES = 1.0  # seconds for main to notice that it is to end
 Func = TypeVar("Func", bound=Callable[..., Any])
 
 
-class TerminateProtected:
+class TerminateProtected(_core.Section):
     """Finish what is in the block before a signal ends the program.
 
     Inside, `signals` reach nobody. When the last open section of the process
@@ -71,7 +74,6 @@ class TerminateProtected:
             )
         self.timeout = _checks.seconds(timeout, "timeout", zero=False)
         self.name = name
-        self._stacks = threading.local()
 
     # ---- what the code inside may ask ---------------------------------------
 
@@ -95,33 +97,64 @@ class TerminateProtected:
 
     def renew(self) -> None:
         """Let `timeout` count from now."""
-        stack = self._stack()
-        if not stack:
+        section = process.sections.innermost(self)
+        if section is None:
             raise RuntimeError("renew() is called inside the section")
-        stack[-1].since = time.monotonic()
+        section.since = time.monotonic()
 
-    # ---- entering and leaving -----------------------------------------------
+    # ---- entering and leaving: what _core.Section calls ---------------------
+    #
+    # __enter__ and __exit__ are C, so that no handler of other code can raise
+    # between the `with` and the first line here, or between the last and the
+    # block. _begin and _open are called once, and _let_go if _open fails;
+    # _innermost and _let_go are repeated until they have returned.
 
-    def _stack(self) -> list[OpenSection]:
-        stack: list[OpenSection] | None = getattr(self._stacks, "open", None)
-        if stack is None:
-            stack = self._stacks.open = []
-        return stack
+    def _begin(self) -> OpenSection:
+        thread = threading.current_thread()
+        return OpenSection(
+            name=self.name or _place(sys._getframe(1)),
+            owner=self,
+            thread=thread.name,
+            ident=threading.get_ident(),
+            since=time.monotonic(),
+            signals=self.signals,
+            timeout=self.timeout,
+        )
 
-    def __enter__(self: Self) -> Self:
-        self._open(sys._getframe(1))
-        return self
+    def _open(self, section: OpenSection) -> None:
+        if not section.count_in():
+            # The process is being ended at this moment, by another thread.
+            raise process.exit_exception(process.reason, process.exit_status)
+        process.sections.add(section)
+        process.hold(section)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
+    def _innermost(self) -> OpenSection | None:
+        return process.sections.innermost(self)
+
+    def _let_go(self, section: OpenSection) -> None:
+        section.count_out()
+        process.sections.discard(section)
+        process.release(section)
+
+    def _deliver(self, section: OpenSection) -> None:
+        try:
+            _deliver(section)
+        finally:
+            if section.ident != threading.get_ident():
+                raise RuntimeError(
+                    f"section {section.name} was opened in {section.thread} and closed "
+                    "in another thread; it is closed now, but that thread was not "
+                    "protected by it: open and close it in the same thread"
+                )
+
+    def _not_open(self) -> NoReturn:
+        raise RuntimeError(
+            "this section is not open in this thread; "
+            "enter it with `with TerminateProtected():`"
+        )
 
     async def __aenter__(self: Self) -> Self:
-        self._open(sys._getframe(1))
+        self.__enter__()
         return self
 
     async def __aexit__(
@@ -130,36 +163,7 @@ class TerminateProtected:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
-
-    def _open(self, frame: Any) -> None:
-        thread = threading.current_thread()
-        section = OpenSection(
-            name=self.name or _place(frame),
-            thread=thread.name,
-            ident=threading.get_ident(),
-            since=time.monotonic(),
-            signals=self.signals,
-            timeout=self.timeout,
-        )
-        if not _core.section_enter():
-            # The process is being ended at this moment, by another thread.
-            raise process.exit_exception(process.reason, process.exit_status)
-        try:
-            _hold(section)
-        except BaseException:
-            _core.section_leave()
-            raise
-        self._stack().append(section)
-
-    def _close(self) -> None:
-        stack = self._stack()
-        if not stack:
-            raise RuntimeError(
-                "this section is not open in this thread; "
-                "enter it with `with TerminateProtected():`"
-            )
-        _release(stack.pop())
+        self.__exit__(kind, error, trace)
 
     # ---- as a decorator -----------------------------------------------------
 
@@ -193,79 +197,65 @@ class TerminateProtected:
 
 def _place(frame: Any) -> str:
     code = frame.f_code
+    if code.co_name == "__aenter__" and frame.f_back is not None:
+        code = (frame := frame.f_back).f_code
     return f"{code.co_name} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"
 
 
-def _managed(signums: tuple[int, ...]) -> bool:
-    """Do live killers manage all of them? Then a section is only counted."""
-    return any(
-        all(s in killer.signals for s in signums) for killer in list(process.killers)
-    )
-
-
-def _hold(section: OpenSection) -> None:
-    process.sections[id(section)] = section
+def _deliver(section: OpenSection) -> None:
+    """What came inside goes to whoever owned it before, now that the last section
+    was left; then what the main thread owes."""
+    signums, section.pending = section.pending, []
     try:
-        if _managed(section.signals):
-            section.signals = ()  # the killer hears; nothing to hold
-        else:
-            with process.lock:
-                process.hold(section.signals)
-        if section.timeout is not None:
-            with process.lock:
-                process.start()
-    except BaseException:
-        process.sections.pop(id(section), None)
-        raise
+        if signums:
+            _deliver_signals(signums, section)
+    finally:
+        if in_main_thread():
+            process.catch_up()
 
 
-def _release(section: OpenSection) -> None:
-    process.sections.pop(id(section), None)
-    if not section.expired:
-        _core.section_leave()
-        _let_go(section)
-    if in_main_thread():
-        process.raise_if_due()
-
-
-def _let_go(section: OpenSection) -> None:
-    """It holds its signals no longer: it was left, or is over its timeout."""
-    signals, section.signals = section.signals, ()
-    if signals:
-        with process.lock:
-            pending = process.release(signals)
-        if pending:
-            _deliver(pending, section)
-
-
-def _deliver(signums: list[int], section: OpenSection) -> None:
-    """The last section is closed: to whoever owned the signals before."""
-    reasons = {s: _core.last(s) for s in signums}
-    first = min(signums, key=lambda s: (reasons[s] or (0,) * 6)[5])
-    raw = reasons[first]
-    reason = with_sender(info_from_core(raw)) if raw is not None else None
+def _deliver_signals(signums: list[int], section: OpenSection) -> None:
+    known = [raw for raw in map(_core.last, signums) if raw is not None]
+    reason = None
+    if known:
+        reason = with_sender(info_from_core(min(known, key=lambda raw: raw[5])))
     log.info("%s was held until section %s was left", reason, section.name)
-    default = []
-    for signum in signums:
-        owner = layers.owner(signum)
-        if owner is signal.SIG_DFL:
-            default.append(signum)
-        elif owner is not signal.SIG_IGN:
-            # A real signal to the restored owner, whatever it is. CPython's
-            # handler notes it, and main runs it next; from another thread it
-            # has to reach main, or main would sleep on in a system call.
-            if in_main_thread():
-                signal.raise_signal(signum)
-            else:
-                os.kill(os.getpid(), signum)
+    owners = {signum: layers.owner(signum) for signum in signums}
+    default = [s for s, owner in owners.items() if owner is signal.SIG_DFL]
+    others = [s for s in signums if s not in default and owners[s] != signal.SIG_IGN]
 
     def end_main() -> None:
         raise process.exit_exception(reason, "signal")
 
-    if default and in_main_thread():
+    try:
+        # Real signals to the restored owners, whatever they are; all of them,
+        # before the first handler in Python runs and may raise.
+        _core.send(others, in_main_thread())
+    finally:
+        if default and in_main_thread():
+            end_main()
+        elif default:
+            _end_main_soon(end_main, default[0])
+
+
+def _end_main_soon(end_main: Callable[[], None], signum: int) -> None:
+    """Main unwinds, if it sees the call in a second (a system call hides it); else
+    the process dies, as the default action would have had it do at once."""
+    seen = threading.Event()
+
+    def seen_by_main() -> None:
+        seen.set()
         end_main()
-    elif default:
-        _core.in_main(end_main)
+
+    def die_if_unseen() -> None:
+        if not seen.wait(MAIN_SEES):
+            flush()
+            _core.die(signum)
+
+    _core.in_main(seen_by_main)
+    threading.Thread(
+        target=die_if_unseen, name="gracefulexit-deliver", daemon=True
+    ).start()
 
 
-process.expired = _let_go
+process.deliver = _deliver

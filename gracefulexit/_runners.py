@@ -73,8 +73,9 @@ class Lane:
         self._limit = limit
         self._patience = patience
         # Protects the three below. Nothing else is locked while it is held, and
-        # no user code runs under it.
-        self._lock = threading.Lock()
+        # no user code runs under it, but for a Python signal handler in main
+        # that registers a hook: re-entrant for that.
+        self._lock = threading.RLock()
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
         self._thread: threading.Thread | None = None

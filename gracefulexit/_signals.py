@@ -44,7 +44,8 @@ def _number(given: object) -> int:
 def parse_signal(given: SignalLike) -> int:
     """One signal that a program may handle, or an error that says what to do."""
     signum = _number(given)
-    problem = _core.sig_check(signum)
+    # What does not even fit a C int is no signal either.
+    problem = _core.sig_check(signum) if 0 < signum < _core.NSIG else errno.EINVAL
     if problem == errno.EPERM:
         raise ValueError(
             f"{name_of(signum)} cannot be handled by any program; "

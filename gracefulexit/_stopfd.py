@@ -24,7 +24,7 @@ class StopDescriptor:
 
     def __init__(self) -> None:
         # Protects _ends. Innermost but for the core's own.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._ends: tuple[int, int] | None = None
         self._sleepers: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, Sleepers
@@ -74,7 +74,7 @@ class StopDescriptor:
 
     def forget_in_child(self) -> None:
         """After a fork the pipe is the parent's: close our copy of it."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         ends, self._ends = self._ends, None
         self._sleepers = weakref.WeakKeyDictionary()
         if ends is not None:

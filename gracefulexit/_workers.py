@@ -96,7 +96,7 @@ class Worker(threading.Thread):
                 now = time.monotonic()
                 missed = max(0, int((now - due) / self.interval))
                 due += self.interval * (missed + 1)
-                self._shutdown_flag.wait(due - now)
+                self._shutdown_flag.wait(_checks.timeout(due - now))
 
     def start(self) -> None:
         """As ``threading.Thread.start()``; also registers with the killer."""

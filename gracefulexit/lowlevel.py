@@ -20,7 +20,13 @@ class HasFileno(Protocol):
 
 
 def _number(fd: int | HasFileno) -> int:
-    return operator.index(fd if isinstance(fd, SupportsIndex) else fd.fileno())
+    if isinstance(fd, SupportsIndex):
+        return operator.index(fd)
+    if not callable(getattr(fd, "fileno", None)):
+        raise TypeError(
+            f"a descriptor or an object with fileno() is needed, not {fd!r}"
+        )
+    return operator.index(fd.fileno())
 
 
 def add_wakeup_fd(fd: int | HasFileno) -> None:

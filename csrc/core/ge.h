@@ -60,8 +60,8 @@ int ge_promote(int signum);
  * Returns 1 and fills *out once the record is complete, else 0. */
 int ge_stop_record(struct ge_info *out);
 
-/* Back to GE_RUNNING, for the next killer: the stop record and all pending
- * marks are forgotten; counters go on.
+/* Back to GE_RUNNING, for the next killer: the stop record is forgotten, and
+ * the marks of signals that are not armed; counters go on.
  *
  * Call from: any thread, with no signal armed as a stop signal. */
 void ge_reset(void);
@@ -119,10 +119,11 @@ bool ge_trap_ours(int signum);
  * Call from: any thread. 0, or -ENOENT if the signal was never taken. */
 int ge_trap_original(int signum, struct sigaction *out);
 
-/* The kernel's table shows the original function again, put there by somebody
- * who knows only the function (CPython's signal.signal()): make flags and mask
- * the original's too. Call from: any thread. 0, or -errno. */
-int ge_trap_refine(int signum);
+/* What shall be in the kernel's table once we have left it: what is there now,
+ * if a stranger put it there; else the original, flags and mask too. For who is
+ * about to change the table by a call that knows only functions (CPython's
+ * signal.signal()) and then puts this in. Call from: any thread. 0 or -errno. */
+int ge_trap_after_us(int signum, struct sigaction *out);
 
 /* Accept a signal that reached the process by another way than our handler.
  * Call from: any thread, a handler too. 1, or 0 if it is not armed. */

@@ -76,8 +76,13 @@ ge_reset(void)
     ge__record_clear(&ge__mailbox.stop);
     atomic_store(&ge__mailbox.word, 0);
     for (int i = 1; i < GE_NSIG; i++) {
-        atomic_store(&ge__mailbox.signals[i].held, 0);
-        atomic_store(&ge__mailbox.signals[i].trip, 0);
+        struct ge__signal *s = &ge__mailbox.signals[i];
+
+        /* A section may still hold the others, and deliver them. */
+        if (atomic_load(&s->roles) == 0) {
+            atomic_store(&s->held, 0);
+            atomic_store(&s->trip, 0);
+        }
     }
     ge__end_reset();
     ge__section_reopen();

@@ -24,4 +24,14 @@ bool ge__nudge_came(int signum, const siginfo_t *info);
  * Call from: the watcher. */
 int64_t ge__nudge_again(int64_t now);
 
+/* A nudge that is on its way to main must arrive while our handler is there:
+ * by then it would be a signal to the previous owner, and mostly death. Main
+ * needs only the processor for it, unless it has the signal blocked. A main
+ * that is here itself then takes the nudge out: a thread's own signals come
+ * before the process's, so it is the one that sigwait() returns. Another
+ * thread can only give main a while to unblock it, which is the limit.
+ *
+ * Call from: any thread but a handler, once the signal is no longer armed. */
+void ge__nudge_settle(int signum);
+
 #endif

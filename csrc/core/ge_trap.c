@@ -3,9 +3,9 @@
 
 #include "ge_fork.h"
 #include "ge_handler.h"
+#include "ge_nudge.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -76,34 +76,6 @@ give_back(int signum)
     }
 }
 
-/* A nudge that is on its way to main must arrive while our handler is there:
- * by then it would be a signal to the previous owner, and mostly death. Main
- * needs only the processor for it, unless it has the signal blocked. A main
- * that is here itself then takes the nudge out: a thread's own signals come
- * before the process's, so it is the one that sigwait() returns. Another
- * thread can only give main a while to unblock it, which is the limit. */
-static void
-settle(int signum)
-{
-    struct ge__signal *s = &ge__mailbox.signals[signum];
-    int64_t until = ge_now() + GE_NS_PER_S;
-
-    while (atomic_load(&s->nudged) && ge_now() < until) {
-        sigset_t pending, only;
-        int taken;
-
-        (void)sigemptyset(&only);
-        (void)sigaddset(&only, signum);
-        if (pthread_equal(pthread_self(), ge__mailbox.main) &&
-            sigpending(&pending) == 0 && sigismember(&pending, signum) == 1) {
-            (void)sigwait(&only, &taken);
-            atomic_store(&s->nudged, 0);
-        } else {
-            (void)sched_yield();
-        }
-    }
-}
-
 /* Unarmed before the give-back: a handler that enters after it must not
  * swallow what belongs to the previous owner. */
 static void
@@ -112,7 +84,7 @@ drop_all(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
     ge__quiesce(); /* whoever saw it armed has sent its nudge */
     for (int s = 1; s < GE_NSIG; s++) {
         if (roles[s] == 0 && was[s] != 0) {
-            settle(s);
+            ge__nudge_settle(s);
             give_back(s);
         }
     }
@@ -244,8 +216,8 @@ ge_trap_relay(int signum)
 
         if (roles != 0 && sigaction(signum, NULL, &now) == 0) {
             in_place = ge__is_ours(&now);
-            if (!in_place && (uintptr_t)now.sa_handler ==
-                                 atomic_load(&beneath->function)) {
+            if (!in_place &&
+                (uintptr_t)now.sa_handler == atomic_load(&beneath->function)) {
                 in_place = swap_in(signum, roles) >= 0;
             }
         }
@@ -282,18 +254,21 @@ ge_trap_original(int signum, struct sigaction *out)
 }
 
 int
-ge_trap_refine(int signum)
+ge_trap_after_us(int signum, struct sigaction *out)
 {
+    struct ge__action *beneath = &ge__mailbox.signals[signum].beneath;
     int rc = -ENOENT;
 
     pthread_mutex_lock(&lock);
     {
         struct sigaction now;
 
-        if (ge_sig_check(signum) == 0 && known[signum] &&
-            sigaction(signum, NULL, &now) == 0 &&
-            now.sa_handler == before[signum].sa_handler) {
-            rc = sigaction(signum, &before[signum], NULL) < 0 ? -errno : 0;
+        if (known[signum] && sigaction(signum, NULL, &now) == 0) {
+            bool wiped =
+                (uintptr_t)now.sa_handler == atomic_load(&beneath->function);
+
+            *out = ge__is_ours(&now) || wiped ? before[signum] : now;
+            rc = 0;
         }
     }
     pthread_mutex_unlock(&lock);

@@ -62,20 +62,6 @@ earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Sleepers are woken once a step. Which one is told by its time: a flag would
- * have to be reset with the state, and a turn under way would set it again. */
-static void
-tell_sleepers(void)
-{
-    static int64_t told;
-    int64_t since = ge_state_since();
-
-    if (since != 0 && since != told) {
-        told = since;
-        ge__latch_wake(GE_AT_STOP);
-    }
-}
-
 /* Look at everything; returns when to look again at the latest. */
 static int64_t
 turn(void)
@@ -83,7 +69,12 @@ turn(void)
     int64_t now = ge_now();
     int64_t until = ge__nudge_again(now);
 
-    tell_sleepers();
+    if (ge_state() != GE_RUNNING) {
+        /* At every turn, not once a stop: who wakes looks at its own flag, and
+         * the handler may have been preempted before it flipped it. It pokes
+         * when it has. Nobody sleeps there for long now, so this is cheap. */
+        ge__latch_wake(GE_AT_STOP);
+    }
     if (ge_deadline() <= now) {
         ge_end();
     }

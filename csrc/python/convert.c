@@ -3,12 +3,23 @@
 
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 PyObject *
 gepy_raise(int rc, const char *call)
 {
-    errno = -rc;
-    return PyErr_SetFromErrnoWithFilename(PyExc_OSError, call);
+    PyObject *text = PyUnicode_FromFormat("%s: %s", call, strerror(-rc));
+    PyObject *error =
+        text == NULL ? NULL
+                     : PyObject_CallFunction(PyExc_OSError, "iO", -rc, text);
+
+    Py_XDECREF(text);
+    if (error != NULL) {
+        /* The subclass that fits the number: BlockingIOError and so on. */
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
 }
 
 int

@@ -139,6 +139,35 @@ die(PyObject *module, PyObject *arg)
     ge_die(signum);
 }
 
+PyDoc_STRVAR(send_doc,
+             "send(signums, here, /)\n--\n\n"
+             "Send each to the calling thread, or to the process, where main "
+             "takes it; no Python runs in between.");
+
+static PyObject *
+send(PyObject *module, PyObject *args)
+{
+    int signums[GE_NSIG], here;
+    Py_ssize_t n;
+    PyObject *list;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!p:send", &PyList_Type, &list, &here)) {
+        return NULL;
+    }
+    n = PyList_GET_SIZE(list) < GE_NSIG ? PyList_GET_SIZE(list) : GE_NSIG;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (!gepy_signum(PyList_GET_ITEM(list, i), &signums[i])) {
+            return NULL;
+        }
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        /* Cannot fail: the numbers are valid and the process is ours. */
+        (void)(here ? raise(signums[i]) : kill(getpid(), signums[i]));
+    }
+    Py_RETURN_NONE;
+}
+
 static int
 run_pending(void *callable)
 {
@@ -191,6 +220,7 @@ PyMethodDef gepy_end_methods[] = {
     { "ending", ending, METH_NOARGS, ending_doc },
     { "end", end, METH_NOARGS, end_doc },
     { "die", die, METH_O, die_doc },
+    { "send", send, METH_VARARGS, send_doc },
     { "in_main", in_main, METH_O, in_main_doc },
     { "fork_child", fork_child, METH_O, fork_child_doc },
     { NULL, NULL, 0, NULL },

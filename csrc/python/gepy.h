@@ -19,7 +19,7 @@
 /* What one import of the module owns. traverse, clear and free in module.c
  * list the same fields in the same order. */
 struct gepy_state {
-    PyTypeObject *flag_type;
+    PyTypeObject *types[3]; /* in the order of specs in module.c */
 };
 
 static inline struct gepy_state *
@@ -53,9 +53,14 @@ PyObject *gepy_info(const struct ge_info *info);
 extern PyMethodDef gepy_signal_methods[];
 extern PyMethodDef gepy_watch_methods[];
 extern PyMethodDef gepy_end_methods[];
+extern PyMethodDef gepy_section_methods[];
 
 /* flag.c: the type behind GracefulKiller.kill_now. */
 extern PyType_Spec gepy_flag_spec;
+
+/* section.c: what TerminateProtected is built on. */
+extern PyType_Spec gepy_token_spec;
+extern PyType_Spec gepy_section_spec;
 
 /* end.c: registers the hook that lets the process die of a signal after the
  * interpreter has finished. 0 or -1. */

@@ -1,6 +1,11 @@
 /* gracefulexit._core: the module object. */
 #include "gepy.h"
 
+static PyType_Spec *const specs[] = { &gepy_flag_spec, &gepy_token_spec,
+                                      &gepy_section_spec };
+
+#define N_TYPES (sizeof specs / sizeof specs[0])
+
 static int
 add_constants(PyObject *module)
 {
@@ -49,12 +54,18 @@ core_exec(PyObject *module)
                         "process has one table of signals; import it there");
         return -1;
     }
-    st->flag_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &gepy_flag_spec, NULL);
-    if (st->flag_type == NULL || PyModule_AddType(module, st->flag_type) < 0 ||
-        PyModule_AddFunctions(module, gepy_signal_methods) < 0 ||
+    for (size_t i = 0; i < N_TYPES; i++) {
+        st->types[i] =
+            (PyTypeObject *)PyType_FromModuleAndSpec(module, specs[i], NULL);
+        if (st->types[i] == NULL ||
+            PyModule_AddType(module, st->types[i]) < 0) {
+            return -1;
+        }
+    }
+    if (PyModule_AddFunctions(module, gepy_signal_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_watch_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_end_methods) < 0 ||
+        PyModule_AddFunctions(module, gepy_section_methods) < 0 ||
         add_constants(module) < 0) {
         return -1;
     }
@@ -64,14 +75,18 @@ core_exec(PyObject *module)
 static int
 core_traverse(PyObject *module, visitproc visit, void *arg)
 {
-    Py_VISIT(gepy_get_state(module)->flag_type);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        Py_VISIT(gepy_get_state(module)->types[i]);
+    }
     return 0;
 }
 
 static int
 core_clear(PyObject *module)
 {
-    Py_CLEAR(gepy_get_state(module)->flag_type);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        Py_CLEAR(gepy_get_state(module)->types[i]);
+    }
     return 0;
 }
 

@@ -85,6 +85,9 @@ lay(PyObject *module, PyObject *args)
         return NULL;
     }
     rc = ge_trap_lay(signum, adopt != 0);
+    if (rc == -ENOENT) {
+        Py_RETURN_FALSE; /* another thread has just given it back */
+    }
     return rc < 0 ? gepy_raise(rc, "sigaction") : PyBool_FromLong(rc);
 }
 
@@ -126,21 +129,30 @@ original(PyObject *module, PyObject *arg)
                                                            : "function");
 }
 
-PyDoc_STRVAR(refine_doc,
-             "refine(signum, /)\n--\n\n"
-             "After signal.signal() has put the original function back: flags "
-             "and mask as they were, too.");
+PyDoc_STRVAR(
+    leave_doc,
+    "leave(signum, set_python, previous, /)\n--\n\n"
+    "set_python(signum, previous), and the kernel's table as it shall be "
+    "after us, flags and mask too; no Python runs in between.");
 
 static PyObject *
-refine(PyObject *module, PyObject *arg)
+leave(PyObject *module, PyObject *args)
 {
-    int signum;
+    PyObject *set_python, *previous, *result;
+    struct sigaction after;
+    int signum, rc;
 
     (void)module;
-    if (!gepy_signum(arg, &signum)) {
+    if (!PyArg_ParseTuple(args, "O&OO:leave", gepy_signum, &signum,
+                          &set_python, &previous)) {
         return NULL;
     }
-    return PyBool_FromLong(ge_trap_refine(signum) == 0);
+    rc = ge_trap_after_us(signum, &after);
+    result = PyObject_CallFunction(set_python, "iO", signum, previous);
+    if (result != NULL && rc == 0) {
+        (void)sigaction(signum, &after, NULL); /* it was there before */
+    }
+    return result;
 }
 
 /* Functions of the shape "one signal number to one value". */
@@ -227,7 +239,7 @@ PyMethodDef gepy_signal_methods[] = {
     { "lay", lay, METH_VARARGS, lay_doc },
     { "ours", ours, METH_O, ours_doc },
     { "original", original, METH_O, original_doc },
-    { "refine", refine, METH_O, refine_doc },
+    { "leave", leave, METH_VARARGS, leave_doc },
     { "relay", relay, METH_O, relay_doc },
     { "forward", forward, METH_O, forward_doc },
     { "took", took, METH_O, took_doc },

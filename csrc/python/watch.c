@@ -113,11 +113,16 @@ fd_error(int rc)
                         "watcher: call os.set_blocking(fd, False) first");
         return NULL;
     }
-    if (rc == -EEXIST || rc == -ENOENT) {
-        PyErr_SetString(PyExc_ValueError,
-                        rc == -EEXIST ? "the descriptor is fed already"
-                                      : "the descriptor is not one that "
-                                        "was added");
+    if (rc == -EEXIST) {
+        PyErr_SetString(
+            PyExc_ValueError,
+            "the descriptor is fed already; remove_wakeup_fd() ends "
+            "that");
+        return NULL;
+    }
+    if (rc == -ENOENT) {
+        PyErr_SetString(PyExc_ValueError, "the descriptor is not one that "
+                                          "add_wakeup_fd() was called with");
         return NULL;
     }
     return gepy_raise(rc, "fstat");

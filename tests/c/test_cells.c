@@ -219,13 +219,14 @@ quiesce_once(void *arg)
 static void
 whoever_counted_in_late_is_waited_for(void)
 {
-    for (unsigned side = 0; side < 2; side++) {
+    for (unsigned i = 0; i < 4; i++) { /* 0, 0, 1, 1: in each phase */
+        unsigned side = i / 2;
         atomic_bool done = false;
         pthread_t thread;
 
         atomic_fetch_add(&ge__mailbox.inflight[side], 1);
         thread = spawn(quiesce_once, &done);
-        for (int i = 0; i < 20; i++) { /* it would return within these */
+        for (int n = 0; n < 20; n++) { /* it would return within these */
             (void)poll(NULL, 0, 1);
             CHECK(!atomic_load(&done));
         }

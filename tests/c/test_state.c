@@ -220,8 +220,13 @@ reset_forgets_the_stop_and_keeps_the_counts(void)
     CHECK_EQ(GE_RUNNING, ge_state());
     CHECK_EQ(0, ge_state_since());
     CHECK_EQ(0, ge_stop_record(&info));
+    CHECK_EQ(1, ge_held(SIGTERM)); /* a section may still deliver it */
+    wanted[SIGTERM] = 0;
+    CHECK_EQ(0, ge_trap_set(wanted));
+    ge_reset();
     CHECK_EQ(0, ge_held(SIGTERM));
     CHECK(!ge_took(SIGTERM));
+    take(SIGTERM, GE_ROLE_STOP);
     CHECK_EQ(1, ge_count(SIGTERM));
     CHECK_EQ(1, ge_last(SIGTERM, &info));
     CHECK_EQ(0, raise(SIGTERM));

@@ -32,8 +32,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_members": {"_checks", "_report", "_runners"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
+    "_sections": {"_core", "_report"},
+    "_teller": {"_core", "_info", "_layers", "_sections", "_signals"},
     "_process": {
-        *("_core", "_dispatcher", "_errors", "_info", "_layers", "_signals"),
+        *("_core", "_dispatcher", "_errors", "_info", "_layers"),
+        *("_sections", "_signals", "_teller"),
     },
     # What users see.
     "_killer": {
@@ -42,7 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_workers": {"_checks", "_killer", "_members"},
     "_protect": {
-        *("_core", "_checks", "_info", "_layers", "_process", "_signals"),
+        *("_core", "_checks", "_info", "_layers", "_process"),
+        *("_sections", "_signals", "_teller"),
     },
     "lowlevel": {"_core", "_signals"},
     # _core: to turn a missing one into one clear sentence.
@@ -82,7 +86,8 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_mailbox.c": {"ge_end.h", "ge_handler.h", "ge_section.h"},
     "core/ge_fork.h": set(),
     "core/ge_fork.c": {"ge_fork.h", "ge_handler.h"},
-    "core/ge_trap.c": {"ge_fork.h", "ge_handler.h"},
+    "core/ge_settle.c": {"ge_handler.h", "ge_nudge.h"},
+    "core/ge_trap.c": {"ge_fork.h", "ge_handler.h", "ge_nudge.h"},
     "core/ge_section.h": {"ge.h"},
     "core/ge_section.c": {"ge_fork.h", "ge_section.h"},
     "core/ge_latch.h": {"ge.h"},
@@ -102,6 +107,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/end.c": {"gepy.h"},
     "python/flag.c": {"gepy.h"},
     "python/module.c": {"gepy.h"},
+    "python/section.c": {"gepy.h"},
     "python/signals.c": {"gepy.h"},
     "python/watch.c": {"gepy.h"},
 }

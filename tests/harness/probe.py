@@ -3,6 +3,7 @@ their path) and for tests in pytest's own process."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -63,10 +64,9 @@ def descriptors() -> dict[str, str]:
     """Every open descriptor and what it leads to."""
     found = {}
     for fd in os.listdir("/proc/self/fd"):
-        try:
+        # But for the one that listdir() itself used.
+        with contextlib.suppress(OSError):
             found[fd] = os.readlink(f"/proc/self/fd/{fd}")
-        except OSError:
-            pass  # the one that listdir() itself used
     return found
 
 
@@ -84,6 +84,12 @@ def state() -> dict[str, Any]:
         "native threads": native_threads(),
         "descriptors": descriptors(),
     }
+
+
+def calm() -> dict[str, Any]:
+    """state(), when the kernel has seen the end of all threads that have ended."""
+    until(lambda: native_threads() == threading.active_count(), "calm")
+    return state()
 
 
 def changes(before: dict[str, Any], limit: float = 5.0) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from child_process import Child, Finished
 from programs import AT_ONCE, PRELUDE
 
 HARNESS = Path(__file__).resolve().parents[1] / "harness"
+
+
 @pytest.fixture
 def program(start_child: Callable[..., Child]) -> Callable[..., Child]:
     """Start a child that has the package's names and harness/probe.py in scope."""
 
     def start(source: str, *args: object, **kwargs: Any) -> Child:
         env = {"PYTHONPATH": str(HARNESS), **kwargs.pop("env", {})}
-        return start_child(
-            PRELUDE + textwrap.dedent(source), *args, env=env, **kwargs
-        )
+        return start_child(PRELUDE + textwrap.dedent(source), *args, env=env, **kwargs)
 
     return start
 
@@ -31,7 +31,11 @@ def passes(program: Callable[..., Child]) -> Callable[..., Finished]:
 
     def run(source: str, *args: object, **kwargs: Any) -> Finished:
         __tracebackhide__ = True
-        whole = AT_ONCE + textwrap.dedent(source) + "\nprint('reached the end', flush=True)\n"
+        whole = (
+            AT_ONCE
+            + textwrap.dedent(source)
+            + "\nprint('reached the end', flush=True)\n"
+        )
         done = program(whole, *args, **kwargs).finish()
         ended = done.status == 0 and done.out.endswith("reached the end\n")
         if not ended:

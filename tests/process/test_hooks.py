@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 
@@ -106,7 +104,7 @@ def test_on_stop_registered_during_the_stop_never_gets_lost(passes) -> None:
     "leave", ["left", "killer.close()", "killer.exit()", "stop and left", "at exit"]
 )
 def test_on_exit_hooks(program, leave: str) -> None:
-    """on_exit hooks run after the workers, last first, each once, however one leaves."""
+    """on_exit hooks run after the workers, last first, each once, at any way out."""
     done = program(
         """
         leave = sys.argv[1]

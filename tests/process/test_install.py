@@ -35,7 +35,7 @@ MAKE_BEFORE = """
         signum = int(sys.argv[1])
         exec(sys.argv[2])
         GracefulKiller(()).close()  # what is made once for the life of the process
-        before = state()
+        before = calm()
 """
 
 
@@ -84,7 +84,7 @@ def test_nothing_remains(passes, backend: str) -> None:
         from gracefulexit import lowlevel
         asyncio.run(asyncio.sleep(0))
         GracefulKiller().close()
-        before = state()
+        before = calm()
         for i in range(20):
             killer = GracefulKiller(backend=sys.argv[1], grace=60)
             called = threading.Event()
@@ -248,7 +248,7 @@ def test_inherited_ignore_is_honoured(passes, signum: int) -> None:
     passes(
         """
         signum = int(sys.argv[1])
-        before = state()
+        before = calm()
         with GracefulKiller(("TERM", "INT", "HUP")) as killer:
             equal(before["actions"][signum], action(signum))
             equal(SIG_IGN, signal.getsignal(signum))
@@ -329,7 +329,7 @@ def test_failed_install_changes_nothing(passes) -> None:
         import resource
         GracefulKiller().close()
         signal.signal(SIGTERM, lambda *_: None)
-        before = state()
+        before = calm()
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 256))
         try:
             GracefulKiller(backend="pipe")

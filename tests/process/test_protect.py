@@ -15,7 +15,7 @@ def test_handler_runs_after_the_block(passes) -> None:
         """
         steps = []
         signal.signal(SIGTERM, lambda signum, frame: steps.append(signum))
-        before = state()
+        before = calm()
         section = TerminateProtected()
         for _ in range(3):
             with section as p:
@@ -411,7 +411,7 @@ def test_closed_by_another_thread(passes) -> None:
         """
         called = []
         signal.signal(SIGTERM, lambda *_: called.append(1))
-        before = state()
+        before = calm()
         section = TerminateProtected()
         opener = threading.Thread(target=section.__enter__)
         opener.start()
@@ -434,7 +434,7 @@ def test_generator_closed_by_another_thread(passes) -> None:
     passes(
         """
         signal.signal(SIGTERM, lambda *_: None)
-        before = state()
+        before = calm()
         def generator():
             with TerminateProtected():
                 yield
@@ -457,7 +457,7 @@ def test_sections_from_other_threads_restore(passes) -> None:
         """
         def mine(*_): pass
         signal.signal(SIGTERM, mine)
-        before = state()
+        before = calm()
         def work():
             for _ in range(50):
                 with TerminateProtected():

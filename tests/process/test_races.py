@@ -218,7 +218,7 @@ def test_killers_in_threads_against_signals(passes) -> None:
         heard = []
         signal.signal(SIGTERM, lambda *_: heard.append(1))
         GracefulKiller(()).close()
-        before = state()
+        before = calm()
         over = threading.Event()
         def work():
             while not over.is_set():

@@ -48,6 +48,8 @@ SETUP = """
         sleeper.start()
         place, how = sys.argv[1:3]
         if "waitpid" in place:
+            import warnings
+            warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
             if not child:
                 signal.pthread_sigmask(signal.SIG_BLOCK, (SIGTERM, SIGINT))

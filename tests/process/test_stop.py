@@ -342,6 +342,9 @@ def test_same_settings_do_not_warn(passes) -> None:
         """
         with GracefulKiller(grace=9), GracefulKiller(grace=9), GracefulKiller(()):
             pass
+        # The default of escalate is SIGINT where a killer has it: no conflict.
+        with GracefulKiller("TERM"), GracefulKiller(), GracefulKiller("INT"):
+            pass
         """
     )
 
@@ -352,7 +355,7 @@ def test_no_signals(passes) -> None:
     """A killer with signals=() changes no signal and stops with stop()."""
     passes(
         """
-        before = state()
+        before = calm()
         killer = GracefulKiller(())
         for what in ("masks", "handlers", "actions"):
             equal(before[what], state()[what])

@@ -52,8 +52,8 @@ def test_other_python_handlers_run_in_wait(program) -> None:
         signal.signal(SIGUSR1, note)
         signal.signal(SIGUSR2, throw)
         killer = GracefulKiller()
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             killer.wait()
         except Mine:
             print("thrown", ran, flush=True)
@@ -64,6 +64,7 @@ def test_other_python_handlers_run_in_wait(program) -> None:
     child.wait_line("ready")
     child.signal(signal.SIGUSR1)
     child.wait_line("noted")
+    # It may still be in note(), from where the exception also leaves wait().
     child.signal(signal.SIGUSR2)
     child.wait_line(f"thrown [{int(signal.SIGUSR1)}]")
     child.signal(signal.SIGTERM)

@@ -74,7 +74,7 @@ async def coroutine(a) -> None: ...
 )
 def test_wrong_arity(func) -> None:
     """A call that would fail later fails now, and is named."""
-    with pytest.raises(TypeError, match="hook .*cannot be called with the 2"):
+    with pytest.raises(TypeError, match=r"hook .*cannot be called with the 2"):
         callback(func, "hook", (1, 2), {})
 
 

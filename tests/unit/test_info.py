@@ -53,12 +53,13 @@ def test_it_is_a_value() -> None:
 
 def test_sender_is_the_command_line() -> None:
     """The sender's command line is looked up while it lives; after that it is None."""
-    code = "import sys; sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=-1) as child:
+    code = "print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as child:
         assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
         info = with_sender(SignalInfo(15, child.pid))
-        child.stdin.close()
-        child.wait()
+        child.communicate(b"\n")
 
     assert info.sender == f"{sys.executable} -c {code}"
     assert with_sender(SignalInfo(15, child.pid)).sender is None

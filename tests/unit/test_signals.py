@@ -13,6 +13,11 @@ from gracefulexit._signals import (
     parse_stop_signals,
 )
 
+FAULTS = {
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),
+    *(signal.SIGTRAP, signal.SIGSYS),
+}
+
 
 @pytest.mark.parametrize("given", ["TERM", "SIGTERM", signal.SIGTERM, 15])
 def test_one_signal(given) -> None:
@@ -36,15 +41,15 @@ def test_several_signals() -> None:
     assert parse_stop_signals({"TERM"}) == (15,)
 
 
-@pytest.mark.parametrize("signum", sorted(signal.valid_signals()))
+# Python 3.10 has no name for SIGSTKFLT (16).
+@pytest.mark.parametrize("signum", sorted(signal.valid_signals() - {16}))
 def test_every_signal_has_a_name_that_is_understood(signum: int) -> None:
     """name_of() and parse_signal() agree for every signal that may be handled."""
-    try:
-        parsed = parse_signal(name_of(signum))
-    except ValueError as error:
-        assert name_of(signum) in str(error)
+    if signum in (signal.SIGKILL, signal.SIGSTOP) or signum in FAULTS:
+        with pytest.raises(ValueError, match=name_of(signum)):
+            parse_signal(name_of(signum))
     else:
-        assert parsed == signum
+        assert parse_signal(name_of(signum)) == signum
 
 
 def test_number_without_a_name() -> None:

@@ -335,32 +335,36 @@ def test_added_after_the_stop_is_asked_at_once() -> None:
     assert worker.stopping
 
 
-def test_stop_from_a_member() -> None:
-    """A member may stop its own group, ordered or not, and is not joined by itself."""
-    for ordered in (False, True):
-        errors: list[BaseException | None] = []
-        started = threading.Event()
+class Stopper(Worker):
+    """Stops and joins its own group."""
 
-        class Stopper(Worker):
-            def run(self) -> None:
-                started.wait(LIMIT)
-                try:
-                    group.stop()
-                    group.join(0.01)
-                    errors.append(None)
-                except RuntimeError as error:
-                    errors.append(error)
+    def run(self) -> None:
+        self.wait_for_all.wait(LIMIT)
+        self.group.stop()
+        self.stragglers = self.group.join(LIMIT)
 
-        other = Waiting()
-        stopper = Stopper()
-        group = WorkerGroup(other, stopper, ordered=ordered)
-        group.start()
-        started.set()
-        stopper.join(LIMIT)
-        other.shutdown()
+    def __init__(self) -> None:
+        super().__init__()
+        self.wait_for_all = threading.Event()
+        self.group: WorkerGroup
+        self.stragglers: object = "not joined"
 
-        assert group.join(LIMIT) == []
-        assert errors == [None], f"ordered={ordered}"
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("place", [0, 1])
+def test_stop_from_a_member(ordered: bool, place: int) -> None:
+    """A member may stop and join its own group, and is not joined by itself."""
+    other, stopper = Waiting(), Stopper()
+    workers: list[Worker] = [other]
+    workers.insert(place, stopper)
+    stopper.group = WorkerGroup(*workers, ordered=ordered)
+    stopper.group.start()
+    stopper.wait_for_all.set()
+    stopper.join(LIMIT)
+    other.shutdown()
+    other.join(LIMIT)
+
+    assert (stopper.error, stopper.stragglers) == (None, [])
 
 
 def test_group_is_one_member_of_the_killer(killer: GracefulKiller) -> None:

@@ -1,0 +1,30 @@
+/* Waiting for a nudge to arrive; see ge_nudge.h. A file of its own because it
+ * does what a handler may not. */
+#include "ge_platform.h"
+
+#include "ge_handler.h"
+#include "ge_nudge.h"
+
+#include <sched.h>
+
+void
+ge__nudge_settle(int signum)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+    int64_t until = ge_now() + GE_NS_PER_S;
+
+    while (atomic_load(&s->nudged) && ge_now() < until) {
+        sigset_t pending, only;
+        int taken;
+
+        (void)sigemptyset(&only);
+        (void)sigaddset(&only, signum);
+        if (pthread_equal(pthread_self(), ge__mailbox.main) &&
+            sigpending(&pending) == 0 && sigismember(&pending, signum) == 1) {
+            (void)sigwait(&only, &taken);
+            atomic_store(&s->nudged, 0);
+        } else {
+            (void)sched_yield();
+        }
+    }
+}

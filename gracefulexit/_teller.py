@@ -1,0 +1,100 @@
+"""What the log is told of a stop, each thing once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterable
+
+from . import _core
+from ._info import SignalInfo
+from ._layers import layers, on_python_signal
+from ._sections import Sections
+from ._signals import name_of
+
+log = logging.getLogger("gracefulexit")
+
+
+class Teller:
+    """Called by the dispatcher, or by who closes before the dispatcher could."""
+
+    def __init__(self, sections: Sections) -> None:
+        self._sections = sections
+        self._told: dict[str, object] = {}
+
+    def once(self, what: str) -> bool:
+        """True for the one caller that shall do it."""
+        me = object()
+        return self._told.setdefault(what, me) is me
+
+    def forget(self) -> None:
+        self._told.clear()
+
+    def stop(
+        self, reason: SignalInfo, left: float | None, escalates: bool, sections: str
+    ) -> None:
+        limit = "no time limit" if left is None else f"{left:.1f} s left"
+        again = ""
+        if reason.signum == signal.SIGINT and not reason.si_pid and escalates:
+            again = "; press Ctrl-C again to end without waiting for workers"
+        log.info("stopping: %s; %s%s", reason, limit, again)
+        if sections:
+            log.info("finishing %s first", sections)
+
+    def hurry(self) -> None:
+        """Ends the process once nothing holds it up any more."""
+        if _core.ending():
+            if self.once("ending"):
+                log.warning("ending now: asked again while stopping")
+                flush()
+                if _core.ending():  # the log took its time, and all may be over
+                    _core.end()
+            return
+        names = self._sections.names()
+        if names and self.once("hurry"):
+            log.warning("ending as soon as %s is left; Ctrl+\\ abandons it", names)
+
+    def stragglers(
+        self, now: float, reason: SignalInfo, waiting_for: Iterable[str]
+    ) -> float | None:
+        """In the last fifth of the grace: who is still running, and where."""
+        deadline = _core.deadline()
+        if deadline is None:
+            return None
+        at = deadline - (deadline - reason.when) / 5
+        if now < at:
+            return at - now
+        if not self.once("stragglers"):
+            return None
+        what = [w for w in (*waiting_for, self._sections.names()) if w]
+        if what:
+            left = deadline - now
+            log.warning(
+                "%.1f s left until the end; still waiting for %s", left, "; ".join(what)
+            )
+        flush()
+        return None
+
+    def taken_over(self, signum: int) -> None:
+        if self.once(f"taken over {signum}"):
+            owner = signal.getsignal(signum)
+            log.warning(
+                "%s was taken over by %s; call killer.rearm() to take it back, or "
+                "make the killer after that code has run",
+                name_of(signum),
+                "C code" if owner is on_python_signal else repr(owner),
+            )
+
+    def unarmed(self) -> list[int]:
+        """Signals of ours that others have now."""
+        return [s for s in list(layers.wanted) if not layers.armed(s)]
+
+
+def flush() -> None:
+    """What print() has buffered is not lost when the process ends early."""
+    for stream in (sys.stdout, sys.stderr):
+        # None without a console; closed; a broken pipe.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
