@@ -221,13 +221,6 @@ def public_members(cls: type, base: type = object) -> set[str]:
     }
 
 
-# Called by other modules of the package: no underscore, and yet nobody else's.
-INTERNAL = {
-    *("worker_failed", "other_signals", "turn", "describe_stragglers"),
-    *("at_interpreter_exit", "inherited_by_fork"),
-}
-
-
 MADE_IN_INIT = {"event"}  # of GracefulKiller; the class does not have it
 
 
@@ -243,7 +236,7 @@ def test_reference_names_every_public_member() -> None:
     import gracefulexit as ge
 
     expected = set(ge.__all__)
-    expected |= public_members(ge.GracefulKiller) - INTERNAL
+    expected |= public_members(ge.GracefulKiller)
     expected |= public_members(ge.TerminateProtected)
     expected |= public_members(ge.WorkerGroup)
     expected |= public_members(ge.Worker, threading.Thread)
