@@ -188,7 +188,7 @@ class Process:
         """The last killer goes: RUNNING again, unless the process is to end."""
         if _core.state() != _core.RUNNING:
             # If it came too late for the dispatcher.
-            self._tell_stop("", self.remaining())
+            self._tell_stop(list(self.killers), "", self.remaining())
         self._lingering = linger and _core.deadline() is not None
         if not self._lingering:
             _core.reset()
@@ -390,8 +390,8 @@ class Process:
         stopping = state != _core.RUNNING
         if stopping or any(_core.held(s) for s in self.sections.held()):
             waits.append(self.sections.expire(now, self._expired))
-        if stopping:
-            self._tell_stop(sections, left)
+        if stopping and killers:
+            self._tell_stop(killers, sections, left)
         if state == _core.HURRY:
             self._teller.hurry()
         reason = self.reason
@@ -410,19 +410,22 @@ class Process:
         self.release(section)
         self.deliver(section)
 
-    def _tell_stop(self, sections: str, left: float | None) -> None:
+    def _tell_stop(
+        self, killers: list[Member], sections: str, left: float | None
+    ) -> None:
+        """`killers`: those that were alive at the stop, the oldest first."""
         reason = self.reason
         if reason is None or not self._teller.once("stop"):
             return
         self._reason = reason = with_sender(reason)
-        failed = any(k.failed for k in self.killers)
+        failed = any(k.failed for k in killers)
         late = self._main_ended is not None and reason.when >= self._main_ended
         if late and (reason.signum or failed):
             # Main had returned: nobody else will choose the status. (Any other
             # stop from code leaves it as main set it.)
-            code, signum = _status(reason, self.exit_status, failed)
+            code, signum = _status(reason, killers[0].exit_status, failed)
             _core.at_exit(signum, -1 if signum else code)
-        escalates = any(signal.SIGINT in k.escalate for k in self.killers[:1])
+        escalates = signal.SIGINT in killers[0].escalate
         self._teller.stop(reason, left, escalates, sections)
 
     # ---- the end of the process, forks --------------------------------------
