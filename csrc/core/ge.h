@@ -120,9 +120,10 @@ bool ge_trap_ours(int signum);
 int ge_trap_original(int signum, struct sigaction *out);
 
 /* What shall be in the kernel's table once we have left it: what is there now,
- * if a stranger put it there; else the original, flags and mask too. For who is
- * about to change the table by a call that knows only functions (CPython's
- * signal.signal()) and then puts this in. Call from: any thread. 0 or -errno. */
+ * if a stranger put it there; else the original, flags and mask too. For who
+ * is about to change the table by a call that knows only functions (CPython's
+ * signal.signal()) and then puts this in. Call from: any thread. 0 or -errno.
+ */
 int ge_trap_after_us(int signum, struct sigaction *out);
 
 /* Accept a signal that reached the process by another way than our handler.
