@@ -367,12 +367,19 @@ def test_hurry_waits_for_an_open_section(program) -> None:
     child = program(
         HURRY
         + """
+        said = []
+        class Listen(logging.StreamHandler):
+            def emit(self, record):
+                super().emit(record)
+                said.append(record.getMessage())
+        logging.getLogger().addHandler(Listen())
         with TerminateProtected(name="ledger"):
             killer.wait()
             from gracefulexit import lowlevel
             until(lambda: lowlevel.state() == "hurry", "hurry")
             with TerminateProtected():
                 pass
+            until(lambda: any("ledger" in line for line in said), "it is said")
             os.write(1, b"in the section\\n")
         while True:
             never.wait(1000)
