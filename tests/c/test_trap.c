@@ -219,6 +219,31 @@ laid_over_what_is_there_now(void)
 }
 
 static void
+what_comes_after_us(void)
+{
+    struct sigaction before = { .sa_handler = owner, .sa_flags = SA_NODEFER };
+    struct sigaction stranger = { .sa_handler = other,
+                                  .sa_flags = SA_RESTART };
+    struct sigaction bare = { .sa_handler = owner };
+    struct sigaction after;
+
+    CHECK_EQ(-ENOENT, ge_trap_after_us(SIGUSR1, &after)); /* never taken */
+    CHECK_EQ(0, sigaddset(&before.sa_mask, SIGHUP));
+    CHECK_EQ(0, sigaction(SIGUSR1, &before, NULL));
+    before = found(SIGUSR1);
+    take(SIGUSR1, GE_ROLE_COUNT);
+    CHECK_EQ(0, ge_trap_after_us(SIGUSR1, &after)); /* we are there */
+    check_same(&before, &after);
+    CHECK_EQ(0, sigaction(SIGUSR1, &bare, NULL));
+    CHECK_EQ(0, ge_trap_after_us(SIGUSR1, &after)); /* wiped */
+    check_same(&before, &after);
+    CHECK_EQ(0, sigaction(SIGUSR1, &stranger, NULL));
+    stranger = found(SIGUSR1);
+    CHECK_EQ(0, ge_trap_after_us(SIGUSR1, &after)); /* taken over */
+    check_same(&stranger, &after);
+}
+
+static void
 relaid_only_over_what_was_beneath(void)
 {
     handle(SIGUSR1, owner);
@@ -461,6 +486,7 @@ static const struct check_case cases[] = {
     CASE(taken_again_it_remembers_the_new_owner),
     CASE(taken_twice_it_still_knows_the_original),
     CASE(laid_over_what_is_there_now),
+    CASE(what_comes_after_us),
     CASE(relaid_only_over_what_was_beneath),
     CASE_WITHIN(queued_signals_survive_letting_go, 60),
     CASE_WITHIN(queued_signals_to_other_threads_survive_letting_go, 60),
