@@ -116,12 +116,12 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._worker_error = _checks.one_of(
             worker_error, "worker_error", ("stop", "ignore")
         )
-        self.ready = False  # `raises` waits until there is a killer to speak of
+        self._ready = False  # `raises` waits until there is a killer to speak of
         self._start_fresh()
         self._backend = backend
         process.add(self, backend)
         self._unblock(self.signals)
-        self.ready = True
+        self._ready = True
         if self.kill_now and raises is not None:
             _core.in_main(process.catch_up)
 
@@ -150,7 +150,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._told = False
         self._closed = False
         self._inherited = False
-        self.failed = False
+        self._failed = False
         self._phases: dict[str, float] = {}
         self._blocked: dict[int, set[int]] = {}  # by thread: given back by close()
         self._last_reason: SignalInfo | None = None
@@ -359,13 +359,13 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             stopped = stopped or not process.stop("exit()", raising=False)
             self._finish(ending=True)
         if not stopped:
-            raise SystemExit(int(self.failed))
+            raise SystemExit(int(self._failed))
         raise self._exception()
 
     def _exception(self) -> SystemExit:
         # The oldest live one's; of those that are closed, our own.
         status = process.exit_status if process.killers else self.exit_status
-        return process.exit_exception(self.reason, status, failed=self.failed)
+        return process.exit_exception(self.reason, status, failed=self._failed)
 
     # ---- hooks and workers --------------------------------------------------
 
@@ -447,7 +447,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         stopping = self._worker_error == "stop"
         log.error("worker %s failed: %r%s", worker.name, error, "; stopping" * stopping)
         if stopping:
-            self.failed = True
+            self._failed = True
             process.stop(f"worker {worker.name} failed: {error!r}")
 
     # ---- called by the dispatcher -------------------------------------------

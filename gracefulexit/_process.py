@@ -43,8 +43,8 @@ class Member(Protocol):
     exit_status: ExitStatus
     raises: type[BaseException] | None
     chain: bool
-    ready: bool
-    failed: bool
+    _ready: bool
+    _failed: bool
 
     def _attach(self) -> None: ...
     def _detach(self) -> None: ...
@@ -368,7 +368,7 @@ class Process:
         if self._raised or _core.state() == _core.RUNNING:
             return
         for killer in self.killers:
-            if killer.raises is not None and killer.ready:
+            if killer.raises is not None and killer._ready:
                 self._raised = True
                 if issubclass(killer.raises, GracefulExit):
                     raise killer._exception()
@@ -418,7 +418,7 @@ class Process:
         if reason is None or not self._teller.once("stop"):
             return
         self._reason = reason = with_sender(reason)
-        failed = any(k.failed for k in killers)
+        failed = any(k._failed for k in killers)
         late = self._main_ended is not None and reason.when >= self._main_ended
         if late and (reason.signum or failed):
             # Main had returned: nobody else will choose the status. (Any other
