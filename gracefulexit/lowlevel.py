@@ -10,9 +10,18 @@ from collections.abc import Mapping
 from typing import Protocol, SupportsIndex
 
 from . import _core
+from ._info import SignalInfo, info_from_core
 from ._signals import SignalLike, name_of, parse_signal
 
-__all__ = ["add_wakeup_fd", "backends", "counts", "remove_wakeup_fd", "state"]
+__all__ = [
+    "add_wakeup_fd",
+    "backends",
+    "counts",
+    "first",
+    "last",
+    "remove_wakeup_fd",
+    "state",
+]
 
 
 class HasFileno(Protocol):
@@ -60,6 +69,24 @@ def counts(*signals: SignalLike) -> Mapping[str, int]:
         return {name_of(s): _core.count(s) for s in map(parse_signal, signals)}
     everything = {name_of(s): _core.count(s) for s in range(1, _core.NSIG)}
     return {name: n for name, n in everything.items() if n}
+
+
+def first(signal: SignalLike) -> SignalInfo | None:
+    """What the kernel told of the first run of a signal's handler, or None.
+
+    Tells who began from who repeats it: compare with `last()`.
+
+    >>> first("USR2") is None
+    True
+    """
+    raw = _core.first(parse_signal(signal))
+    return None if raw is None else info_from_core(raw)
+
+
+def last(signal: SignalLike) -> SignalInfo | None:
+    """The same of the latest run."""
+    raw = _core.last(parse_signal(signal))
+    return None if raw is None else info_from_core(raw)
 
 
 def state() -> str:

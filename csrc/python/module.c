@@ -24,8 +24,6 @@ add_constants(PyObject *module)
         { "ROLE_CHAIN", GE_ROLE_CHAIN },
         { "EXIT_SIGNAL", GE_EXIT_SIGNAL },
         { "EXIT_CODE", GE_EXIT_CODE },
-        { "SI_THREAD", GE_SI_THREAD },
-        { "MAX_KILLERS", GE_MAX_CELLS },
         { "NSIG", GE_NSIG },
 #if defined(SI_KERNEL)
         { "SI_KERNEL", SI_KERNEL },

@@ -106,29 +106,6 @@ ours(PyObject *module, PyObject *arg)
     return PyBool_FromLong(ge_trap_ours(signum));
 }
 
-PyDoc_STRVAR(original_doc,
-             "original(signum, /)\n--\n\n"
-             "What the kernel's table held before us: 'default', 'ignored', "
-             "'function'; None if it was never taken.");
-
-static PyObject *
-original(PyObject *module, PyObject *arg)
-{
-    struct sigaction sa;
-    int signum;
-
-    (void)module;
-    if (!gepy_signum(arg, &signum)) {
-        return NULL;
-    }
-    if (ge_trap_original(signum, &sa) < 0) {
-        Py_RETURN_NONE;
-    }
-    return PyUnicode_FromString(sa.sa_handler == SIG_DFL   ? "default"
-                                : sa.sa_handler == SIG_IGN ? "ignored"
-                                                           : "function");
-}
-
 PyDoc_STRVAR(
     leave_doc,
     "leave(signum, set_python, previous, /)\n--\n\n"
@@ -238,7 +215,6 @@ PyMethodDef gepy_signal_methods[] = {
     { "set_roles", set_roles, METH_O, set_roles_doc },
     { "lay", lay, METH_VARARGS, lay_doc },
     { "ours", ours, METH_O, ours_doc },
-    { "original", original, METH_O, original_doc },
     { "leave", leave, METH_VARARGS, leave_doc },
     { "relay", relay, METH_O, relay_doc },
     { "forward", forward, METH_O, forward_doc },

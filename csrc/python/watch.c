@@ -24,16 +24,6 @@ state(PyObject *module, PyObject *unused)
     return PyLong_FromLong((long)ge_state());
 }
 
-PyDoc_STRVAR(since_doc, "state_since()\n--\n\nTime of the last step, or 0.0.");
-
-static PyObject *
-state_since(PyObject *module, PyObject *unused)
-{
-    (void)module;
-    (void)unused;
-    return gepy_seconds(ge_state_since());
-}
-
 PyDoc_STRVAR(record_doc, "stop_record()\n--\n\nWho began the stop, or None.");
 
 static PyObject *
@@ -161,27 +151,6 @@ fd_remove(PyObject *module, PyObject *arg)
     return rc < 0 ? fd_error(rc) : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(enter_doc,
-             "section_enter()\n--\n\nFalse: the process is ending.");
-
-static PyObject *
-section_enter(PyObject *module, PyObject *unused)
-{
-    (void)module;
-    (void)unused;
-    return PyBool_FromLong(ge_section_enter() == 0);
-}
-
-PyDoc_STRVAR(leave_doc, "section_leave()\n--\n\nHow many are still open.");
-
-static PyObject *
-section_leave(PyObject *module, PyObject *unused)
-{
-    (void)module;
-    (void)unused;
-    return PyLong_FromUnsignedLong(ge_section_leave());
-}
-
 PyDoc_STRVAR(sections_doc, "sections()\n--\n\nHow many are open.");
 
 static PyObject *
@@ -266,7 +235,6 @@ watcher_stop(PyObject *module, PyObject *unused)
 PyMethodDef gepy_watch_methods[] = {
     { "stop", stop, METH_NOARGS, stop_doc },
     { "state", state, METH_NOARGS, state_doc },
-    { "state_since", state_since, METH_NOARGS, since_doc },
     { "stop_record", stop_record, METH_NOARGS, record_doc },
     { "reset", reset, METH_NOARGS, reset_doc },
     { "news", news, METH_NOARGS, news_doc },
@@ -274,8 +242,6 @@ PyMethodDef gepy_watch_methods[] = {
     { "wake_news", wake_news, METH_NOARGS, wake_news_doc },
     { "fd_add", fd_add, METH_VARARGS, fd_add_doc },
     { "fd_remove", fd_remove, METH_O, fd_remove_doc },
-    { "section_enter", section_enter, METH_NOARGS, enter_doc },
-    { "section_leave", section_leave, METH_NOARGS, leave_doc },
     { "sections", sections, METH_NOARGS, sections_doc },
     { "backends", backends, METH_NOARGS, backends_doc },
     { "watcher_start", watcher_start, METH_VARARGS, start_doc },

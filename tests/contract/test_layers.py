@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_core", "_checks", "_info", "_layers", "_process"),
         *("_sections", "_signals", "_teller"),
     },
-    "lowlevel": {"_core", "_signals"},
+    "lowlevel": {"_core", "_info", "_signals"},
     # _core: to turn a missing one into one clear sentence.
     "__init__": {
         *("_core", "_version", "_errors", "_info", "_report"),

@@ -77,6 +77,8 @@ USES = {
     ),
     "lowlevel.backends": "lowlevel.backends()",
     "lowlevel.counts": "lowlevel.counts(); lowlevel.counts('TERM')",
+    "lowlevel.first": "own.take('USR1'); send(SIGUSR1); str(lowlevel.first('USR1'))",
+    "lowlevel.last": "own.take('USR1'); send(SIGUSR1); str(lowlevel.last('USR1'))",
     "lowlevel.remove_wakeup_fd": (
         "lowlevel.add_wakeup_fd(fd); lowlevel.remove_wakeup_fd(fd)"
     ),

@@ -315,3 +315,23 @@ def test_state_and_counts_of_lowlevel(passes) -> None:
         equal(["futex", "pipe"], lowlevel.backends())
         """
     )
+
+
+def test_first_and_last_sender(passes) -> None:
+    """lowlevel tells who sent a signal first, and who last."""
+    passes(
+        """
+        import subprocess
+        from gracefulexit import lowlevel
+        with GracefulKiller() as killer:
+            equal((None, None), (lowlevel.first("USR1"), lowlevel.last("USR1")))
+            equal(0, killer.take("USR1"))
+            send(SIGUSR1)
+            other = subprocess.Popen(["/bin/sh", "-c", f"kill -USR1 {os.getpid()}"])
+            equal(0, other.wait())
+            until(lambda: lowlevel.counts("USR1") == {"SIGUSR1": 2}, "both")
+            first, last = lowlevel.first("USR1"), lowlevel.last("USR1")
+            equal([os.getpid(), other.pid], [first.si_pid, last.si_pid])
+            assert first.when <= last.when
+        """
+    )

@@ -106,6 +106,8 @@ def low(sock: socket.socket) -> None:
     lowlevel.add_wakeup_fd(sock)
     lowlevel.remove_wakeup_fd(sock.fileno())
     name: str = lowlevel.state()
+    infos: list[SignalInfo | None] = [lowlevel.first("TERM"), lowlevel.last(2)]
+    print(infos)
     print(name, lowlevel.counts("TERM", 2)["SIGTERM"], lowlevel.backends())
 
 
