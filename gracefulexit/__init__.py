@@ -14,7 +14,8 @@ from __future__ import annotations
 from ._version import __version__ as __version__
 
 try:
-    from . import _core as _core
+    # Not `from . import _core`, whose error speaks of a circular import.
+    from ._core import Flag as _Flag  # noqa: F401  # the import is the test
 except ImportError as _error:
     raise ImportError(
         f"gracefulexit's compiled part (_core) cannot be imported from {__path__[0]} "
