@@ -45,5 +45,5 @@ class Dispatcher(threading.Thread):
         _core.wake_news()
 
     def join_from_outside(self, timeout: float) -> None:
-        if self is not threading.current_thread():
+        if self is not threading.current_thread() and self.ident is not None:
             self.join(timeout)

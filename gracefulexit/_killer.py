@@ -353,14 +353,16 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         a failed worker.
         """
         stopped = self.kill_now
+        status = self.exit_status
         if not self._closed:
             self._check_open()
             # Whoever began it decides what kind of end this is.
             stopped = stopped or not process.stop("exit()", raising=False)
+            status = process.exit_status
             self._finish(ending=True)
         if not stopped:
             raise SystemExit(int(self._failed))
-        raise self._exception()
+        raise process.exit_exception(self.reason, status, failed=self._failed)
 
     def _exception(self) -> SystemExit:
         # The oldest live one's; of those that are closed, our own.
@@ -466,6 +468,9 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             self._hooks.check(now),
         )
         return min((w for w in waits if w is not None), default=None)
+
+    def _stopping(self) -> bool:
+        return self.kill_now
 
     def _tell(self) -> None:
         with self._telling:
@@ -582,8 +587,8 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def _give_back(self, linger: bool) -> None:
         """May be interrupted and called again; see _core.insist()."""
-        if process.remove(self, self._keep_last_values, linger=linger):
-            self._stop_fd.close()
+        process.remove(self, self._keep_last_values, linger=linger)
+        self._stop_fd.close()
         self._members.wake()
 
     def _keep_last_values(self) -> None:

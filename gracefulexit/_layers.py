@@ -55,6 +55,10 @@ class Layers:
         self.laid: set[int] = set()
         # What on_python_signal() does once the core has accepted the signal.
         self.noticed: Callable[[int, FrameType | None], None] = lambda *_: None
+        # Protects `wanted` and what follows from it in both tables: main's pending
+        # call must not lay what another thread gives back at that moment. Inside
+        # `process.lock`; re-entrant, as main may be interrupted by itself.
+        self._lock = threading.RLock()
         self._inside = False
 
     def apply(self, roles: Mapping[int, int]) -> None:
@@ -65,8 +69,9 @@ class Layers:
         applies what was before.
         """
         self.dirty = True
-        _core.set_roles(dict(roles))
-        self.wanted = dict(roles)
+        with self._lock:
+            _core.set_roles(dict(roles))
+            self.wanted = dict(roles)
         if in_main_thread():
             self.reconcile()
         elif not _core.in_main(functools.partial(_core.insist, self.reconcile)):
@@ -85,10 +90,12 @@ class Layers:
             return
         try:
             self._inside = True
-            for signum in set(self.wanted) - self.laid:
-                self.lay(signum)
-            for signum in self.laid - set(self.wanted):
-                self._give_back(signum)
+            for signum in set(self.wanted) | self.laid:
+                with self._lock:
+                    if signum not in self.wanted:
+                        self._give_back(signum)
+                    elif signum not in self.laid:
+                        self.lay(signum)
         finally:
             self._inside = False
 
@@ -96,6 +103,8 @@ class Layers:
         """Layer 1 if it can be laid, then layer 2. Main thread only."""
         there = signal.getsignal(signum)
         late = False
+        if there is on_python_signal:  # others have put us there
+            self.previous.setdefault(signum, signal.SIG_DFL)
         if there is not None and there is not on_python_signal:
             # Remembered first: signal.signal() runs due handlers, ours maybe.
             self.previous[signum] = there
@@ -119,12 +128,14 @@ class Layers:
     def forget_in_child(self) -> None:
         """After a fork: Python's table as before us."""
         self.wanted = {}
+        self._lock = threading.RLock()
         self.dirty = self._inside = False
         _core.insist(self.reconcile)
 
     def rearm(self, signum: int) -> None:
         """Take a signal back from whoever took it, who becomes the previous owner."""
-        _core.lay(signum, True)
+        with self._lock:
+            _core.lay(signum, True)
         if in_main_thread():
             self.lay(signum)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from ._checks import callback, seconds
@@ -156,20 +156,22 @@ class Joiner:
         return thread
 
     def _run(self) -> None:
-        alive = True
-        while alive:
-            for member in self._members():
-                if member.started():
+        seen: list[Member] = []
+        while True:
+            todo = [m for m in self._members() if m.started() and m not in seen]
+            for member in todo:
+                # A join() that raises (some re-raise what ended the thread) or
+                # comes back early is over for us; who waits joins by itself.
+                with suppress(BaseException):
                     member.thread.join()
-                    member.note_end()
-            with self._lock:
-                alive = any(
-                    m.started() and m.thread.is_alive() for m in self._members()
-                )
-                if not alive:
-                    self._thread = None
-                    for wake in self._waiting:
-                        wake.set()
+                member.note_end()
+            seen += todo
+            if not todo:
+                break
+        with self._lock:
+            self._thread = None
+            for wake in self._waiting:
+                wake.set()
 
 
 def join_all(

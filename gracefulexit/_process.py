@@ -54,6 +54,7 @@ class Member(Protocol):
     def _at_interpreter_exit(self) -> None: ...
     def _inherited_by_fork(self) -> None: ...
     def _exception(self) -> BaseException: ...
+    def _stopping(self) -> bool: ...
 
 
 class Process:
@@ -79,7 +80,11 @@ class Process:
         self._reason: SignalInfo | None = None
         self._raised = False
         self._deferred: dict[int, None] = {}
+        # Killers that were closed by exit(): their deadline and status stand
+        # until the process has ended.
+        self._kept: list[Member] = []
         self._prepared = False
+        self._child = 0  # pid, in a forked child that has been repaired
         self._main_ended: float | None = None  # time.monotonic()
         # What _protect does with the held signals of a section that is over its
         # timeout; that module knows this one, so it comes from there.
@@ -130,13 +135,15 @@ class Process:
                 return False
             # In this order: what reached the core before the give-back has
             # flipped the killer's flag when refresh() returns.
+            if linger and killer._stopping() and killer not in self._kept:
+                self._kept.append(killer)
             self.refresh(without=killer)
             killer._detach()
             last_look()
             if self.killers == [killer]:
-                self._end_stop(linger=linger)
+                self._end_stop()
+            self.rest(without=killer)
             self.killers.remove(killer)
-            self.rest()
             return True
 
     def _warn_of_conflict(self, killer: Member, oldest: Member) -> None:
@@ -180,17 +187,17 @@ class Process:
             _core.watcher_start(chosen, ident)
             self.backend = chosen
         if self._dispatcher is None:
-            dispatcher = Dispatcher(self._turn)
-            dispatcher.start()
-            self._dispatcher = dispatcher
+            # Known before it starts: a start that is interrupted is undone.
+            self._dispatcher = Dispatcher(self._turn)
+            self._dispatcher.start()
 
-    def _end_stop(self, *, linger: bool) -> None:
+    def _end_stop(self) -> None:
         """The last killer goes: RUNNING again, unless the process is to end."""
         if _core.state() != _core.RUNNING:
             # If it came too late for the dispatcher.
             self._tell_stop(list(self.killers), "", self.remaining())
-        self._lingering = linger and _core.deadline() is not None
-        if not self._lingering:
+        if not self._lingering():
+            self._kept.clear()
             _core.reset()
             self._reason = None
             self._message = ""
@@ -198,17 +205,20 @@ class Process:
             self._deferred.clear()
             self._teller.forget()
 
-    _lingering = False
+    def _lingering(self) -> bool:
+        return bool(self._kept) and _core.deadline() is not None
 
-    def rest(self) -> None:
+    def rest(self, without: Member | None = None) -> None:
         """Stop the threads that nobody needs. Under the lock."""
-        if self.killers or any(s.timeout for s in self.sections.in_force()):
+        killers = [k for k in self.killers if k is not without]
+        if killers or any(s.timeout for s in self.sections.in_force()):
             return
-        dispatcher, self._dispatcher = self._dispatcher, None
+        dispatcher = self._dispatcher
         if dispatcher is not None:
-            dispatcher.quit()
             self._retired.append(dispatcher)
-        if not self._lingering:
+            dispatcher.quit()
+            self._dispatcher = None
+        if not self._lingering():
             _core.watcher_stop()
             self.backend = None
 
@@ -221,7 +231,6 @@ class Process:
     def prepare(self) -> None:
         # Not at import: importing registers nothing.
         if not self._prepared:
-            self._prepared = True
             atexit.register(self._at_interpreter_exit)
             # Private, and the only hook there is between the end of main and
             # the wait for the other threads.
@@ -231,6 +240,7 @@ class Process:
                     register(self._note_end_of_main)
             os.register_at_fork(after_in_child=self._after_fork_in_child)
             layers.noticed = self._noticed
+            self._prepared = True
 
     # ---- what the core shall do ---------------------------------------------
 
@@ -240,9 +250,10 @@ class Process:
         roles = _roles(killers, self.sections.held())
         if layers.dirty or roles != layers.wanted:
             layers.apply(roles)
-        if killers:
-            graces = [k.grace for k in killers if k.grace is not None]
-            how = _exit_how(killers[0].exit_status)
+        deciding = self._kept + killers
+        if deciding:
+            graces = [k.grace for k in deciding if k.grace is not None]
+            how = _exit_how(deciding[0].exit_status)
             _core.policy(min(graces, default=None), how)
 
     @property
@@ -381,8 +392,10 @@ class Process:
 
     def _turn(self) -> float | None:
         now = time.monotonic()
-        state = _core.state()
+        # In this order: a killer that is made in between is not told of a stop
+        # that was over.
         killers = list(self.killers)
+        state = _core.state()
         # As of the signal, for the log.
         sections, left = self.sections.names(), self.remaining()
         # Who waits is told before the log, which may block.
@@ -436,6 +449,9 @@ class Process:
 
     def _after_fork_in_child(self) -> None:
         """The child is a normal process again; see the page on limits."""
+        if self._child == os.getpid():
+            return  # registered twice: prepare() had been interrupted
+        self._child = os.getpid()
         self.lock = threading.RLock()
         _core.fork_child(self.sections.keep_own_in_child())
         _core.at_exit(0, -1)
@@ -444,7 +460,7 @@ class Process:
         self.backend = self._dispatcher = None
         self._retired.clear()
         self._reason, self._message, self._raised = None, "", False
-        self._lingering = False
+        self._kept.clear()
         self._deferred.clear()
         self._teller.forget()
         for killer in killers:

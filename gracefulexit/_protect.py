@@ -106,8 +106,9 @@ class TerminateProtected(_core.Section):
     #
     # __enter__ and __exit__ are C, so that no handler of other code can raise
     # between the `with` and the first line here, or between the last and the
-    # block. _begin and _open are called once, and _let_go if _open fails;
-    # _innermost and _let_go are repeated until they have returned.
+    # block. _begin and _open are called once, and _let_go if _open fails; the
+    # others are repeated until they have returned: _innermost, _let_go, then
+    # _send_held, _owed and _catch_up.
 
     def _begin(self) -> OpenSection:
         thread = threading.current_thread()
@@ -136,16 +137,23 @@ class TerminateProtected(_core.Section):
         process.sections.discard(section)
         process.release(section)
 
-    def _deliver(self, section: OpenSection) -> None:
-        try:
-            _deliver(section)
-        finally:
-            if section.ident != threading.get_ident():
-                raise RuntimeError(
-                    f"section {section.name} was opened in {section.thread} and closed "
-                    "in another thread; it is closed now, but that thread was not "
-                    "protected by it: open and close it in the same thread"
-                )
+    def _send_held(self, section: OpenSection) -> None:
+        _send_held(section)
+
+    def _owed(self, section: OpenSection) -> BaseException | None:
+        """The exception that ends the block."""
+        error = _owed(section)
+        if error is None and section.ident != threading.get_ident():
+            error = RuntimeError(
+                f"section {section.name} was opened in {section.thread} and closed "
+                "in another thread; it is closed now, but that thread was not "
+                "protected by it: open and close it in the same thread"
+            )
+        return error
+
+    def _catch_up(self, section: OpenSection) -> None:
+        if in_main_thread():
+            process.catch_up()
 
     def _not_open(self) -> NoReturn:
         raise RuntimeError(
@@ -202,60 +210,66 @@ def _place(frame: Any) -> str:
     return f"{code.co_name} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"
 
 
-def _deliver(section: OpenSection) -> None:
+def _send_held(section: OpenSection) -> None:
     """What came inside goes to whoever owned it before, now that the last section
-    was left; then what the main thread owes."""
-    signums, section.pending = section.pending, []
-    try:
-        if signums:
-            _deliver_signals(signums, section)
-    finally:
-        if in_main_thread():
-            process.catch_up()
-
-
-def _deliver_signals(signums: list[int], section: OpenSection) -> None:
+    was left; a default disposition is noted for _owed()."""
+    if not section.pending:
+        return
+    signums = list(section.pending)
     known = [raw for raw in map(_core.last, signums) if raw is not None]
-    reason = None
-    if known:
-        reason = with_sender(info_from_core(min(known, key=lambda raw: raw[5])))
-    log.info("%s was held until section %s was left", reason, section.name)
+    reason = info_from_core(min(known, key=lambda raw: raw[5])) if known else None
     owners = {signum: layers.owner(signum) for signum in signums}
     default = [s for s, owner in owners.items() if owner is signal.SIG_DFL]
     others = [s for s in signums if s not in default and owners[s] != signal.SIG_IGN]
-
-    def end_main() -> None:
-        raise process.exit_exception(reason, "signal")
-
-    try:
-        # Real signals to the restored owners, whatever they are; all of them,
-        # before the first handler in Python runs and may raise.
-        _core.send(others, in_main_thread())
-    finally:
-        if default and in_main_thread():
-            end_main()
-        elif default:
-            _end_main_soon(end_main, default[0])
+    section.reason = reason
+    section.default = default[0] if default else 0
+    # Real signals to the restored owners, whatever they are; all of them, before
+    # the first handler in Python runs and may raise.
+    _core.send(others, in_main_thread(), section.pending)
 
 
-def _end_main_soon(end_main: Callable[[], None], signum: int) -> None:
+def _owed(section: OpenSection) -> BaseException | None:
+    """The end of main by a default disposition; from another thread, main is told."""
+    reason, section.reason = section.reason, None
+    if reason is not None:
+        log.info("%s was held until section %s was left", reason, section.name)
+    if not section.default:
+        return None
+    if in_main_thread():
+        raw = _core.last(section.default)
+        why = with_sender(info_from_core(raw)) if raw is not None else None
+        return process.exit_exception(why, "signal")
+    signum, section.default = section.default, 0
+    _end_main_soon(signum)
+    return None
+
+
+def _end_main_soon(signum: int) -> None:
     """Main unwinds, if it sees the call in a second (a system call hides it); else
     the process dies, as the default action would have had it do at once."""
+    raw = _core.last(signum)
+    reason = with_sender(info_from_core(raw)) if raw is not None else None
     seen = threading.Event()
 
-    def seen_by_main() -> None:
+    def end_main() -> None:
         seen.set()
-        end_main()
+        raise process.exit_exception(reason, "signal")
 
     def die_if_unseen() -> None:
         if not seen.wait(MAIN_SEES):
             flush()
             _core.die(signum)
 
-    _core.in_main(seen_by_main)
+    _core.in_main(end_main)
     threading.Thread(
         target=die_if_unseen, name="gracefulexit-deliver", daemon=True
     ).start()
+
+
+def _deliver(section: OpenSection) -> None:
+    """Of a section that is over its timeout; called by the dispatcher."""
+    _send_held(section)
+    _owed(section)
 
 
 process.deliver = _deliver

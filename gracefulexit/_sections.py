@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import _core
+from ._info import SignalInfo
 from ._report import stack_of
 
 log = logging.getLogger("gracefulexit")
@@ -29,6 +30,8 @@ class OpenSection(_core.Token):
     # that is interrupted goes on where it was.
     given_back: tuple[int, ...] = ()
     pending: list[int] = field(default_factory=list)
+    reason: SignalInfo | None = None  # of what was pending, for the log
+    default: int = 0  # a pending signal of default disposition: it ends main
 
 
 class Sections:

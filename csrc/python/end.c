@@ -140,19 +140,21 @@ die(PyObject *module, PyObject *arg)
 }
 
 PyDoc_STRVAR(send_doc,
-             "send(signums, here, /)\n--\n\n"
+             "send(signums, here, pending, /)\n--\n\n"
              "Send each to the calling thread, or to the process, where main "
-             "takes it; no Python runs in between.");
+             "takes it. Empties the list `pending` first; no Python "
+             "runs in between.");
 
 static PyObject *
 send(PyObject *module, PyObject *args)
 {
     int signums[GE_NSIG], here;
     Py_ssize_t n;
-    PyObject *list;
+    PyObject *list, *pending;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!p:send", &PyList_Type, &list, &here)) {
+    if (!PyArg_ParseTuple(args, "O!pO!:send", &PyList_Type, &list, &here,
+                          &PyList_Type, &pending)) {
         return NULL;
     }
     n = PyList_GET_SIZE(list) < GE_NSIG ? PyList_GET_SIZE(list) : GE_NSIG;
@@ -160,6 +162,9 @@ send(PyObject *module, PyObject *args)
         if (!gepy_signum(PyList_GET_ITEM(list, i), &signums[i])) {
             return NULL;
         }
+    }
+    if (PyList_SetSlice(pending, 0, PyList_GET_SIZE(pending), NULL) < 0) {
+        return NULL;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
         /* Cannot fail: the numbers are valid and the process is ours. */

@@ -51,8 +51,23 @@ call_once(PyObject *func, PyObject *arg)
                        : PyObject_CallOneArg(func, arg);
 }
 
-/* Call until it returns; the first exception that came meanwhile goes into
- * *met. Returns the result, or NULL with the last exception set. */
+/* One more exception that was met: the latest is raised in the end, and tells
+ * of those before as its context. Steals `error`. */
+static void
+add(PyObject **met, PyObject *error)
+{
+    if (error == NULL || error == *met) {
+        Py_XDECREF(error);
+        return;
+    }
+    if (*met != NULL) {
+        PyException_SetContext(error, *met); /* steals the reference */
+    }
+    *met = error;
+}
+
+/* Call until it returns; the exceptions that came meanwhile go into *met.
+ * Returns the result, or NULL with the last exception set. */
 static PyObject *
 repeat(PyObject *func, PyObject *arg, PyObject **met)
 {
@@ -62,11 +77,7 @@ repeat(PyObject *func, PyObject *arg, PyObject **met)
         if (i > 0) {
             PyObject *error = take_exception();
 
-            if (*met == NULL) {
-                *met = error;
-            } else {
-                Py_XDECREF(error);
-            }
+            add(met, error);
         }
         result = call_once(func, arg);
     }
@@ -85,23 +96,14 @@ finish(PyObject *result, PyObject *met)
         give_exception(met);
         return NULL;
     }
-    PyObject *error = take_exception();
-
-    /* The one that is raised last tells of the one before. */
-    if (error != NULL && error != met) {
-        PyException_SetContext(error, met);
-    } else {
-        Py_DECREF(met);
-    }
-    if (error != NULL) {
-        give_exception(error);
-    }
+    add(&met, take_exception());
+    give_exception(met);
     return NULL;
 }
 
 PyDoc_STRVAR(insist_doc, "insist(func, /)\n--\n\n"
                          "Call it until it returns, whatever signal handlers "
-                         "raise into it; then raise what they raised first.");
+                         "raise into it; then raise what they raised.");
 
 static PyObject *
 insist(PyObject *module, PyObject *func)
@@ -307,6 +309,30 @@ section_enter(PyObject *self, PyObject *unused)
     return Py_NewRef(self);
 }
 
+/* The steps of the end, each until it is done. What main owes is an exception
+ * that _owed() returns and that is raised here, so that no other can replace
+ * it on the way. */
+static PyObject *
+leave(PyObject *self, PyObject *token, PyObject **met)
+{
+    static const char *const steps[] = { "_let_go", "_send_held", "_owed",
+                                         "_catch_up" };
+    PyObject *result = NULL;
+
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        result = repeat_method(self, steps[i], token, met);
+        if (result == NULL) {
+            return NULL;
+        }
+        if (PyExceptionInstance_Check(result)) {
+            add(met, result);
+        } else {
+            Py_DECREF(result);
+        }
+    }
+    return Py_NewRef(Py_None);
+}
+
 PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exc_info)\n--\n\n"
                        "Leave the section, and deliver what came inside.");
 
@@ -323,11 +349,7 @@ section_exit(PyObject *self, PyObject *unused)
     if (token == Py_None) {
         done = call_method(self, "_not_open", NULL);
     } else {
-        done = repeat_method(self, "_let_go", token, &met);
-        if (done != NULL) {
-            Py_DECREF(done);
-            done = call_method(self, "_deliver", token);
-        }
+        done = leave(self, token, &met);
     }
     Py_DECREF(token);
     return finish(done, met);

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_members": {"_checks", "_report", "_runners"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
-    "_sections": {"_core", "_report"},
+    "_sections": {"_core", "_info", "_report"},
     "_teller": {"_core", "_info", "_layers", "_sections", "_signals"},
     "_process": {
         *("_core", "_dispatcher", "_errors", "_info", "_layers"),
