@@ -380,10 +380,12 @@ class Process:
             return
         for killer in self.killers:
             if killer.raises is not None and killer._ready:
-                self._raised = True
                 if issubclass(killer.raises, GracefulExit):
-                    raise killer._exception()
-                raise killer.raises()
+                    error = killer._exception()
+                else:
+                    error = killer.raises()
+                self._raised = True  # nothing is called between this and the raise
+                raise error
 
     def _note_end_of_main(self) -> None:
         self._main_ended = time.monotonic()

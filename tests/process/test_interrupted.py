@@ -329,3 +329,111 @@ def test_ended_workers_are_forgotten(passes) -> None:
             assert len(killer.report().workers) < 600
         """
     )
+
+
+def test_sections_of_a_worker_leave_the_signals_alive(passes) -> None:
+    """Main's pending calls and the sections of a worker do not get in each other's
+    way: in the end the tables are as before, and SIGTERM is what it was."""
+    passes(
+        """
+        before = calm()
+        def work():
+            for _ in range(3000):
+                with TerminateProtected():
+                    pass
+        thread = threading.Thread(target=work)
+        thread.start()
+        while thread.is_alive():
+            sum(range(100))
+            time.sleep(0.0001)
+        until(lambda: not changes(before, 0.0), "everything was given back", 5)
+        """
+    )
+
+
+def test_exit_beside_another_killer(program) -> None:
+    """The oldest killer's exit() keeps its status and its deadline, although another
+    killer lives on."""
+    done = program(
+        """
+        killer = GracefulKiller(grace=1, exit_status=7)
+        library = GracefulKiller(signals=())
+        stuck = threading.Thread(target=time.sleep, args=(1000,))
+        killer.add(stuck, stop=int)
+        stuck.start()
+        send(SIGTERM)
+        killer.wait()
+        killer.exit()
+        """
+    ).finish()
+
+    assert done.status == 7, done.err
+
+
+def test_join_of_a_thread_whose_join_raises(passes) -> None:
+    """Threads that re-raise in join() what ended them do not hold up killer.join()."""
+    passes(
+        """
+        class Reraising(threading.Thread):
+            def join(self, timeout=None):
+                super().join(timeout)
+                raise OSError("what ended it")
+        with GracefulKiller() as killer:
+            thread = Reraising(target=time.sleep, args=(0.05,))
+            killer.add(thread, stop=int)
+            thread.start()
+            try:
+                killer.join()
+            except OSError as error:
+                equal("what ended it", str(error))
+            assert not thread.is_alive()
+            thread.join = lambda timeout=None: None
+        """
+    )
+
+
+def test_killer_over_a_stale_callable_can_be_closed(passes) -> None:
+    """Somebody has put our own function on another signal: a killer for that one is
+    made and closed like any other."""
+    passes(
+        """
+        first = GracefulKiller("TERM")
+        signal.signal(SIGHUP, signal.getsignal(SIGTERM))
+        second = GracefulKiller("HUP")
+        second.close()
+        first.close()
+        equal(SIG_DFL, signal.getsignal(SIGHUP))
+        """
+    )
+
+
+def test_held_signal_survives_another_handler(passes) -> None:
+    """A handler that raises while a held signal is being delivered does not replace
+    the end of the program."""
+    passes(
+        """
+        import random
+        class TooLate(Exception): pass
+        def late(*args): raise TooLate
+        signal.signal(signal.SIGALRM, late)
+        section = TerminateProtected("TERM")
+        lost = 0
+        for _ in range(500):
+            told = False
+            try:
+                try:
+                    with section:
+                        delay = random.uniform(20e-6, 200e-6)
+                        signal.setitimer(signal.ITIMER_REAL, delay)
+                        send(SIGTERM)
+                except BaseException as error:
+                    while error is not None:
+                        told = told or isinstance(error, GracefulExit)
+                        error = error.__context__
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except TooLate:
+                continue  # it came in our own lines above
+            lost += not told
+        equal(0, lost)
+        """
+    )
