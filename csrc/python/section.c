@@ -33,15 +33,32 @@ take_exception(void)
 #endif
 }
 
+/* Set it as it is; steals the reference. */
 static void
 give_exception(PyObject *error)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     PyErr_SetRaisedException(error);
 #else
-    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_DECREF(error);
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error,
+                  PyException_GetTraceback(error));
 #endif
+}
+
+/* Raise it: one that has no context yet gets what is being handled, the
+ * exception that the block itself ends with. Steals the reference. */
+static void
+raise_exception(PyObject *error)
+{
+    PyObject *context = PyException_GetContext(error);
+
+    if (context != NULL) {
+        Py_DECREF(context);
+        give_exception(error);
+    } else {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
 }
 
 static PyObject *
@@ -93,11 +110,11 @@ finish(PyObject *result, PyObject *met)
     }
     if (result != NULL) {
         Py_DECREF(result);
-        give_exception(met);
+        raise_exception(met);
         return NULL;
     }
     add(&met, take_exception());
-    give_exception(met);
+    raise_exception(met);
     return NULL;
 }
 
