@@ -42,8 +42,8 @@ def in_main_thread() -> bool:
 class Layers:
     """A process has one table of signals, so there is one of these.
 
-    `wanted` is changed under the lock of `_process`, which every caller of
-    `apply` holds; the main thread alone touches Python's table and `previous`.
+    Every caller of `apply` holds the lock of `_process`; the main thread alone
+    touches Python's table and `previous`.
     """
 
     def __init__(self) -> None:
@@ -55,9 +55,11 @@ class Layers:
         self.laid: set[int] = set()
         # What on_python_signal() does once the core has accepted the signal.
         self.noticed: Callable[[int, FrameType | None], None] = lambda *_: None
-        # Protects `wanted` and what follows from it in both tables: main's pending
-        # call must not lay what another thread gives back at that moment. Inside
-        # `process.lock`; re-entrant, as main may be interrupted by itself.
+        # Protects `wanted` and what follows from it in both tables. Without it:
+        #   main, in its pending call, reads `wanted` with the signal in it;
+        #   a worker's last section gives the kernel's table back, wanted = {};
+        #   main lays layer 1, which puts CPython's handler there for good.
+        # Inside `process.lock`; re-entrant, as main may be interrupted by itself.
         self._lock = threading.RLock()
         self._inside = False
 

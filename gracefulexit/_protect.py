@@ -210,6 +210,11 @@ def _place(frame: Any) -> str:
     return f"{code.co_name} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"
 
 
+def _reason_for(signum: int) -> SignalInfo | None:
+    raw = _core.last(signum)
+    return with_sender(info_from_core(raw)) if raw is not None else None
+
+
 def _send_held(section: OpenSection) -> None:
     """What came inside goes to whoever owned it before, now that the last section
     was left; a default disposition is noted for _owed()."""
@@ -236,9 +241,7 @@ def _owed(section: OpenSection) -> BaseException | None:
     if not section.default:
         return None
     if in_main_thread():
-        raw = _core.last(section.default)
-        why = with_sender(info_from_core(raw)) if raw is not None else None
-        return process.exit_exception(why, "signal")
+        return process.exit_exception(_reason_for(section.default), "signal")
     signum, section.default = section.default, 0
     _end_main_soon(signum)
     return None
@@ -247,8 +250,7 @@ def _owed(section: OpenSection) -> BaseException | None:
 def _end_main_soon(signum: int) -> None:
     """Main unwinds, if it sees the call in a second (a system call hides it); else
     the process dies, as the default action would have had it do at once."""
-    raw = _core.last(signum)
-    reason = with_sender(info_from_core(raw)) if raw is not None else None
+    reason = _reason_for(signum)
     seen = threading.Event()
 
     def end_main() -> None:

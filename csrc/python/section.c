@@ -92,9 +92,7 @@ repeat(PyObject *func, PyObject *arg, PyObject **met)
 
     for (int i = 0; result == NULL && i < ENOUGH; i++) {
         if (i > 0) {
-            PyObject *error = take_exception();
-
-            add(met, error);
+            add(met, take_exception());
         }
         result = call_once(func, arg);
     }
