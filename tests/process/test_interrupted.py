@@ -21,17 +21,19 @@ def in_forks(rounds, attempt):
         found[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])] += 1
     return dict(found)
 def kill_soon(signum, most):
-    ready = threading.Barrier(2)
+    # The caller calls go() inside its `try`: what is sent may land at once.
+    held = threading.Lock()
+    held.acquire()
     delay = random.random() * most
     def kill():
-        ready.wait()
+        held.acquire()
         end = time.perf_counter() + delay
         while time.perf_counter() < end:
             pass
         send(signum)
     thread = threading.Thread(target=kill)
     thread.start()
-    ready.wait()
+    thread.go = held.release
     return thread
 from gracefulexit import _core
 """
@@ -42,6 +44,7 @@ CASES = {
     def attempt(i):
         thread = kill_soon(SIGINT, 0.002)
         try:
+            thread.go()
             while True:
                 with TerminateProtected():
                     pass
@@ -68,6 +71,7 @@ CASES = {
     def attempt(i):
         thread = kill_soon(SIGINT, 0.002)
         try:
+            thread.go()
             while True:
                 with TerminateProtected("TERM"):
                     pass
@@ -80,6 +84,7 @@ CASES = {
         with GracefulKiller("TERM"):
             thread = kill_soon(SIGINT, 0.002)
             try:
+                thread.go()
                 while True:
                     with TerminateProtected():
                         pass
@@ -92,6 +97,7 @@ CASES = {
         killer = GracefulKiller(raises=KeyboardInterrupt)
         thread = kill_soon(SIGTERM, 0.002)
         try:
+            thread.go()
             while True:
                 with TerminateProtected():
                     pass
@@ -123,6 +129,7 @@ def attempt(i):
     killer.stop()
     thread = kill_soon(SIGINT, 0.0005)
     try:
+        thread.go()
         killer.close()
         thread.join()
     except KeyboardInterrupt:
@@ -144,6 +151,7 @@ def attempt(i):
     killer = None
     thread = kill_soon(SIGINT, 0.001)
     try:
+        thread.go()
         killer = GracefulKiller("TERM")
         thread.join()
     except KeyboardInterrupt:
