@@ -421,6 +421,7 @@ def test_held_signal_survives_another_handler(passes) -> None:
     passes(
         """
         import random
+        from gracefulexit import _core
         class TooLate(Exception): pass
         def late(*args): raise TooLate
         signal.signal(signal.SIGALRM, late)
@@ -428,6 +429,7 @@ def test_held_signal_survives_another_handler(passes) -> None:
         lost = 0
         for _ in range(500):
             told = False
+            before = _core.count(SIGTERM)
             try:
                 try:
                     with section:
@@ -441,7 +443,8 @@ def test_held_signal_survives_another_handler(passes) -> None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except TooLate:
                 continue  # it came in our own lines above
-            lost += not told
+            # The alarm may have come before the signal was sent.
+            lost += not told and _core.count(SIGTERM) > before
         equal(0, lost)
         """
     )
