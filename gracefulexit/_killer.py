@@ -20,6 +20,7 @@ from ._members import Member, Members
 from ._process import ExitStatus, process
 from ._report import Report, SectionReport
 from ._runners import Job
+from ._sections import open_sections
 from ._signals import (
     SignalLike,
     SignalsLike,
@@ -507,7 +508,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             workers=tuple(m.report(stopped) for m in self._members.snapshot()),
             sections=tuple(
                 SectionReport(s.name, s.thread, now - s.since)
-                for s in process.sections.all()
+                for s in open_sections()
             ),
             hooks=self._hooks.report(),
             phases=dict(self._phases),

@@ -42,8 +42,8 @@ def in_main_thread() -> bool:
 class Layers:
     """A process has one table of signals, so there is one of these.
 
-    Every caller of `apply` holds the lock of `_process`; the main thread alone
-    touches Python's table and `previous`.
+    Every caller of `apply` holds `lock`; the main thread alone touches Python's
+    table and `previous`.
     """
 
     def __init__(self) -> None:
@@ -55,12 +55,17 @@ class Layers:
         self.laid: set[int] = set()
         # What on_python_signal() does once the core has accepted the signal.
         self.noticed: Callable[[int, FrameType | None], None] = lambda *_: None
-        # Protects `wanted` and what follows from it in both tables. Without it:
-        #   main, in its pending call, reads `wanted` with the signal in it;
+        # The one lock of ours in Python: what killers, sections and the tables
+        # want of each other (see _process). In main's pending call too, or:
+        #   main reads `wanted` with the signal in it;
         #   a worker's last section gives the kernel's table back, wanted = {};
         #   main lays layer 1, which puts CPython's handler there for good.
-        # Inside `process.lock`; re-entrant, as main may be interrupted by itself.
-        self._lock = threading.RLock()
+        # Outermost of ours, and nobody who has it waits for main. Re-entrant, as
+        # main may be interrupted by itself.
+        # Rejected: a lock of its own for the tables. signal.signal() runs Python
+        # handlers that are due, they open sections, and then main has this one
+        # and waits for that one, while another thread has that one and waits.
+        self.lock = threading.RLock()
         self._inside = False
 
     def apply(self, roles: Mapping[int, int]) -> None:
@@ -71,9 +76,8 @@ class Layers:
         applies what was before.
         """
         self.dirty = True
-        with self._lock:
-            _core.set_roles(dict(roles))
-            self.wanted = dict(roles)
+        _core.set_roles(dict(roles))
+        self.wanted = dict(roles)
         if in_main_thread():
             self.reconcile()
         elif not _core.in_main(functools.partial(_core.insist, self.reconcile)):
@@ -93,7 +97,7 @@ class Layers:
         try:
             self._inside = True
             for signum in set(self.wanted) | self.laid:
-                with self._lock:
+                with self.lock:
                     if signum not in self.wanted:
                         self._give_back(signum)
                     elif signum not in self.laid:
@@ -130,13 +134,13 @@ class Layers:
     def forget_in_child(self) -> None:
         """After a fork: Python's table as before us."""
         self.wanted = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.dirty = self._inside = False
         _core.insist(self.reconcile)
 
     def rearm(self, signum: int) -> None:
         """Take a signal back from whoever took it, who becomes the previous owner."""
-        with self._lock:
+        with self.lock:
             _core.lay(signum, True)
         if in_main_thread():
             self.lay(signum)
@@ -161,7 +165,7 @@ layers = Layers()
 
 
 def on_python_signal(signum: int, frame: FrameType | None) -> None:
-    """Layer 1. Runs in the main thread, as any Python handler; takes no lock.
+    """Layer 1. Runs in the main thread, as any Python handler.
 
     Called for a signal that the C handler passed on because somebody asked for
     an exception or a chain (the core knows: `took`), or for one that came past

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Protocol
 
@@ -23,8 +23,9 @@ from . import _core
 from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
 from ._info import SignalInfo, info_from_core, with_sender
+from ._delivery import Delivery
 from ._layers import in_main_thread, is_ignored, layers, on_python_signal
-from ._sections import OpenSection, Sections
+from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
 from ._teller import Teller
 
@@ -64,33 +65,34 @@ class Process:
     repeated from C (`_core.attempt`, `_core.insist`)."""
 
     def __init__(self) -> None:
-        # Protects killers, the roles in the core, and the life of watcher and
-        # dispatcher. Outermost of ours; user code never runs under it, and no
-        # thread of ours is waited for but the native watcher. Re-entrant, for a
-        # Python signal handler in main that makes or closes a killer while main
-        # is doing so.
-        self.lock = threading.RLock()
         self.killers: list[Member] = []
-        self.sections = Sections()
+        self.delivery = Delivery(self)
         self.backend: str | None = None
         self._dispatcher: Dispatcher | None = None
         self._retired: list[Dispatcher] = []
-        self._teller = Teller(self.sections)
+        self._teller = Teller()
         self._message = ""
         self._reason: SignalInfo | None = None
         self._raised = False
-        self._deferred: dict[int, None] = {}
         # Killers that were closed by exit(): their deadline and status stand
         # until the process has ended.
         self._kept: list[Member] = []
         self._prepared = False
         self._child = 0  # pid, in a forked child that has been repaired
-        self._main_ended: float | None = None  # time.monotonic()
-        # What _protect does with the held signals of a section that is over its
-        # timeout; that module knows this one, so it comes from there.
-        self.deliver: Callable[[OpenSection], None] = lambda section: None
+        self.main_ended: float | None = None  # time.monotonic()
+        # The signal of default disposition, held by a section, that the
+        # interpreter ends by.
+        self._ends_by = 0
 
     # ---- killers ------------------------------------------------------------
+
+    @property
+    def lock(self) -> threading.RLock:  # type: ignore[valid-type]
+        """Protects killers, the roles in the core, and the life of watcher and
+        dispatcher. User code never runs under it but for a Python signal handler
+        that interrupts main, and no thread of ours is waited for but the native
+        watcher."""
+        return layers.lock
 
     def add(self, killer: Member, backend: str) -> None:
         """Start what is needed and install; on failure nothing has changed."""
@@ -182,9 +184,7 @@ class Process:
         """Start those that do not run. Under the lock."""
         if self.backend is None:
             chosen = _core.backends()[0] if backend == "auto" else backend
-            ident = threading.main_thread().ident
-            assert ident is not None
-            _core.watcher_start(chosen, ident)
+            _core.watcher_start(chosen)
             self.backend = chosen
         if self._dispatcher is None:
             # Known before it starts: a start that is interrupted is undone.
@@ -202,7 +202,7 @@ class Process:
             self._reason = None
             self._message = ""
             self._raised = False
-            self._deferred.clear()
+            self.delivery.deferred.clear()
             self._teller.forget()
 
     def _lingering(self) -> bool:
@@ -211,7 +211,7 @@ class Process:
     def rest(self, without: Member | None = None) -> None:
         """Stop the threads that nobody needs. Under the lock."""
         killers = [k for k in self.killers if k is not without]
-        if killers or any(s.timeout for s in self.sections.in_force()):
+        if killers or timed():
             return
         dispatcher = self._dispatcher
         if dispatcher is not None:
@@ -239,6 +239,7 @@ class Process:
                 with contextlib.suppress(RuntimeError):  # main has ended already
                     register(self._note_end_of_main)
             os.register_at_fork(after_in_child=self._after_fork_in_child)
+            _core.main_is(_main_ident())
             layers.noticed = self._noticed
             self._prepared = True
 
@@ -247,9 +248,16 @@ class Process:
     def refresh(self, without: Member | None = None) -> None:
         """Tell the core what killers and sections want. Under the lock."""
         killers = [k for k in self.killers if k is not without]
-        roles = _roles(killers, self.sections.held())
-        if layers.dirty or roles != layers.wanted:
-            layers.apply(roles)
+        handed = self.delivery.handed
+        if layers.dirty or _roles(killers, held(), handed) != layers.wanted:
+            # From here on openers wait for the lock, and who is open is known:
+            #   opener:  counted, listed      then  looks who hears its signals
+            #   here:    openers wait         then  the list, then the change
+            _core.look(True)
+            layers.apply(_roles(killers, held(), handed))
+            _core.look(self.delivery.looking)
+        if killers and _core.state() != _core.HURRY:
+            _core.gate_lift()  # workers open what they need to finish
         deciding = self._kept + killers
         if deciding:
             graces = [k.grace for k in deciding if k.grace is not None]
@@ -271,40 +279,23 @@ class Process:
 
     # ---- sections -----------------------------------------------------------
 
-    def hold(self, section: OpenSection) -> None:
-        """It is registered; see to it that its signals are held. Where a killer
-        hears them, or another section holds them, nothing is to be done."""
-        enough = _core.ROLE_STOP | _core.ROLE_HOLD
-        with self.lock:
-            self.prepare()
-            wanted = layers.wanted
-            if layers.dirty or not all(
-                wanted.get(s, 0) & enough for s in section.signals
-            ):
-                self.refresh()
-            if section.timeout is not None:
-                self.start()
+    @property
+    def heard(self) -> set[int]:
+        """What killers hear, and sections need not deliver."""
+        return {s for k in self.killers for s in k.signals}
 
-    def release(self, section: OpenSection) -> None:
-        """It holds no longer. With the last one of the process its signals are
-        given back, and those that came and that no killer has are `pending`."""
-        with self.lock:
-            if not self.sections.held():
-                holding = [s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD]
-                section.given_back = tuple({*section.given_back, *holding})
-                if holding or layers.dirty:
-                    self.refresh()
-                heard = {s for k in self.killers for s in k.signals}
-                for signum in section.given_back:
-                    # Noted before it is forgotten there.
-                    if (
-                        _core.held(signum)
-                        and signum not in heard
-                        and signum not in section.pending
-                    ):
-                        section.pending.append(signum)
-                    _core.held_take(signum)
-            self.rest()
+    def refusal(self) -> SystemExit:
+        """For who wants to open a section while the process is being ended."""
+        return self.exit_exception(self.reason, self.exit_status)
+
+    def exit_of(self, reason: SignalInfo | None, signum: int) -> SystemExit:
+        """What ends main by a signal of default disposition that was held."""
+
+        def die(signum: int) -> None:
+            self._ends_by = signum
+            _die_at_exit(signum)
+
+        return GracefulExit(reason, 128 + signum, signum=signum, _die_at_exit=die)
 
     # ---- the stop -----------------------------------------------------------
 
@@ -363,19 +354,21 @@ class Process:
         """Layer 1 has seen a signal that the core accepted."""
         chaining = [k for k in self.killers if k.chain]
         if any(signum in (*k.signals, *k._other_signals()) for k in chaining):
-            self._deferred[signum] = None
+            self.delivery.deferred[signum] = None
+        self.delivery.noticed(signum, late=frame is None)
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Run what the main thread owes: previous handlers (`chain`), then the
-        exception (`raises`), once a stop. Not inside a section of its own."""
-        if self.sections.in_main():
+        """Run what the main thread owes: what sections held, previous handlers
+        (`chain`), then the exception (`raises`), once a stop. Not inside a section
+        of its own."""
+        if not in_main_thread():
             return
-        while self._deferred:
-            signum, _ = self._deferred.popitem()
-            previous = layers.previous.get(signum)
-            if callable(previous):
-                previous(signum, sys._getframe(1))
+        if _core.inside(threading.get_ident()):
+            _core.owes(True)
+            return
+        self.delivery.catch_up()
+        _core.owes(False)
         if self._raised or _core.state() == _core.RUNNING:
             return
         for killer in self.killers:
@@ -388,7 +381,15 @@ class Process:
                 raise error
 
     def _note_end_of_main(self) -> None:
-        self._main_ended = time.monotonic()
+        """Main has returned or unwound, and is about to wait for other threads."""
+        self.main_ended = time.monotonic()
+        if self._ends_by:
+            # Not in the middle of a section; and where the default action would
+            # not have waited for a thread, nor do we.
+            _core.drain()
+            others = set(threading.enumerate()) - {threading.current_thread()}
+            if any(t.is_alive() and not t.daemon for t in others):
+                self.delivery.end_here(self._ends_by)
 
     # ---- in the dispatcher --------------------------------------------------
 
@@ -399,12 +400,12 @@ class Process:
         killers = list(self.killers)
         state = _core.state()
         # As of the signal, for the log.
-        sections, left = self.sections.names(), self.remaining()
+        sections, left = names(), self.remaining()
         # Who waits is told before the log, which may block.
         waits = [killer._turn(now, state) for killer in killers]
         stopping = state != _core.RUNNING
-        if stopping or any(_core.held(s) for s in self.sections.held()):
-            waits.append(self.sections.expire(now, self._expired))
+        if stopping or any(_core.held(s) for s in held()):
+            waits.append(self._expire(now))
         if stopping and killers:
             self._tell_stop(killers, sections, left)
         if state == _core.HURRY:
@@ -421,9 +422,15 @@ class Process:
                 self._teller.taken_over(signum)
         return min((w for w in waits if w is not None), default=None)
 
-    def _expired(self, section: OpenSection) -> None:
-        self.release(section)
-        self.deliver(section)
+    def _expire(self, now: float) -> float | None:
+        """Sections over their timeout hold nothing up any more; seconds until the
+        next one."""
+        over, following = _core.overdue()
+        for owner, ident, _, _ in over:
+            tell_overdue(owner, ident)
+        if over and not _core.sections():
+            _core.conclude(*self.delivery.steps(over[-1][0]))
+        return None if following is None else max(0.0, following - now)
 
     def _tell_stop(
         self, killers: list[Member], sections: str, left: float | None
@@ -434,7 +441,7 @@ class Process:
             return
         self._reason = reason = with_sender(reason)
         failed = any(k._failed for k in killers)
-        late = self._main_ended is not None and reason.when >= self._main_ended
+        late = self.main_ended is not None and reason.when >= self.main_ended
         if late and (reason.signum or failed):
             # Main had returned: nobody else will choose the status. (Any other
             # stop from code leaves it as main set it.)
@@ -454,8 +461,9 @@ class Process:
         if self._child == os.getpid():
             return  # registered twice: prepare() had been interrupted
         self._child = os.getpid()
-        self.lock = threading.RLock()
-        _core.fork_child(self.sections.keep_own_in_child())
+        _core.fork_child(_core.keep_own_sections())
+        _core.main_is(_main_ident())
+        self.delivery.forget_in_child()
         _core.at_exit(0, -1)
         layers.forget_in_child()
         killers, self.killers = self.killers, []
@@ -463,13 +471,14 @@ class Process:
         self._retired.clear()
         self._reason, self._message, self._raised = None, "", False
         self._kept.clear()
-        self._deferred.clear()
         self._teller.forget()
         for killer in killers:
             killer._inherited_by_fork()
 
 
-def _roles(killers: list[Member], held: set[int]) -> dict[int, int]:
+def _roles(
+    killers: list[Member], held: set[int], handed: Iterable[int]
+) -> dict[int, int]:
     """Which signals are wanted, and what for."""
     roles: dict[int, int] = {}
     for killer in killers:
@@ -489,7 +498,12 @@ def _roles(killers: list[Member], held: set[int]) -> dict[int, int]:
     for signum in held:
         if not roles.get(signum, 0) & _core.ROLE_STOP:
             bits = _core.ROLE_COUNT | _core.ROLE_HOLD
+            if not killers:
+                bits |= _core.ROLE_GATE
             roles[signum] = roles.get(signum, 0) | bits
+    for signum in handed:
+        bits = _core.ROLE_COUNT | _core.ROLE_TRIP
+        roles[signum] = roles.get(signum, 0) | bits
     for signum in list(roles):
         if signum not in layers.wanted and is_ignored(signum):
             del roles[signum]  # nohup meant it
@@ -516,6 +530,12 @@ def _exit_how(status: ExitStatus) -> int:
     if isinstance(status, int):
         return status
     return _core.EXIT_SIGNAL if status == "signal" else _core.EXIT_CODE
+
+
+def _main_ident() -> int:
+    ident = threading.main_thread().ident
+    assert ident is not None
+    return ident
 
 
 def _die_at_exit(signum: int) -> None:

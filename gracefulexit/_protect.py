@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
-import os
 import signal
-import sys
-import threading
-import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import _checks, _core
-from ._info import SignalInfo, info_from_core, with_sender
-from ._layers import in_main_thread, layers
+from ._delivery import loop_is_running
+from ._info import SignalInfo, info_from_core
 from ._process import process
-from ._sections import OpenSection
+from ._sections import name_of_section
 from ._signals import SignalsLike, parse_stop_signals
-from ._teller import flush
-
-log = logging.getLogger("gracefulexit")
 
 Self = TypeVar("Self", bound="TerminateProtected")
-MAIN_SEES = 1.0  # seconds for main to notice that it is to end
 Func = TypeVar("Func", bound=Callable[..., Any])
 
 
@@ -54,26 +46,40 @@ class TerminateProtected(_core.Section):
     False
     """
 
-    def __init__(
+    __slots__ = ("__weakref__",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            signals: SignalsLike = ("TERM", "INT"),
+            *,
+            timeout: float | None = None,
+            name: str | None = None,
+        ) -> None: ...
+
+    def _parse(
         self,
         signals: SignalsLike = ("TERM", "INT"),
         *,
         timeout: float | None = None,
         name: str | None = None,
-    ) -> None:
+    ) -> tuple[tuple[int, ...], float | None, str | None]:
+        """What the constructor calls when it has arguments."""
         if callable(signals):
             raise TypeError(
                 "write @TerminateProtected() with parentheses above "
                 f"{_checks.describe(signals)}"
             )
-        self.signals = parse_stop_signals(signals)
-        if signal.SIGQUIT in self.signals:
+        signums = parse_stop_signals(signals)
+        if signal.SIGQUIT in signums:
             raise ValueError(
                 "SIGQUIT (Ctrl+\\) cannot be held: it is the way out of a section "
                 "that is stuck; leave it out of signals"
             )
-        self.timeout = _checks.seconds(timeout, "timeout", zero=False)
-        self.name = name
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {name!r}")
+        return signums, _checks.seconds(timeout, "timeout", zero=False), name
 
     # ---- what the code inside may ask ---------------------------------------
 
@@ -97,63 +103,29 @@ class TerminateProtected(_core.Section):
 
     def renew(self) -> None:
         """Let `timeout` count from now."""
-        section = process.sections.innermost(self)
-        if section is None:
+        serial = next((n for n in reversed(_tasks_own(self))), 0)
+        if not self._renew(serial):
             raise RuntimeError("renew() is called inside the section")
-        section.since = time.monotonic()
 
     # ---- entering and leaving: what _core.Section calls ---------------------
     #
     # __enter__ and __exit__ are C, so that no handler of other code can raise
     # between the `with` and the first line here, or between the last and the
-    # block. _begin and _open are called once, and _let_go if _open fails; the
-    # others are repeated until they have returned: _innermost, _let_go, then
-    # _send_held, _owed and _catch_up.
+    # block; and so that they cost next to nothing where nothing is to be done.
 
-    def _begin(self) -> OpenSection:
-        thread = threading.current_thread()
-        return OpenSection(
-            name=self.name or _place(sys._getframe(1)),
-            owner=self,
-            thread=thread.name,
-            ident=threading.get_ident(),
-            since=time.monotonic(),
-            signals=self.signals,
-            timeout=self.timeout,
+    def _open(self, serial: int) -> None:
+        process.delivery.open(self, serial)
+
+    @property
+    def _steps(self) -> tuple[Callable[[], object], ...]:
+        return process.delivery.steps(self)
+
+    def _not_ours(self) -> RuntimeError:
+        return RuntimeError(
+            f"section {name_of_section(self)} was closed in another thread than the "
+            "one that opened it; it is closed now, but this thread was not "
+            "protected by it: open and close it in the same thread"
         )
-
-    def _open(self, section: OpenSection) -> None:
-        if not section.count_in():
-            # The process is being ended at this moment, by another thread.
-            raise process.exit_exception(process.reason, process.exit_status)
-        process.sections.add(section)
-        process.hold(section)
-
-    def _innermost(self) -> OpenSection | None:
-        return process.sections.innermost(self)
-
-    def _let_go(self, section: OpenSection) -> None:
-        section.count_out()
-        process.sections.discard(section)
-        process.release(section)
-
-    def _send_held(self, section: OpenSection) -> None:
-        _send_held(section)
-
-    def _owed(self, section: OpenSection) -> BaseException | None:
-        """The exception that ends the block."""
-        error = _owed(section)
-        if error is None and section.ident != threading.get_ident():
-            error = RuntimeError(
-                f"section {section.name} was opened in {section.thread} and closed "
-                "in another thread; it is closed now, but that thread was not "
-                "protected by it: open and close it in the same thread"
-            )
-        return error
-
-    def _catch_up(self, section: OpenSection) -> None:
-        if in_main_thread():
-            process.catch_up()
 
     def _not_open(self) -> NoReturn:
         raise RuntimeError(
@@ -162,7 +134,19 @@ class TerminateProtected(_core.Section):
         )
 
     async def __aenter__(self: Self) -> Self:
-        self.__enter__()
+        # It belongs to the task, not to the thread: tasks take turns in one.
+        own = [entry for entry in _own.get() if _core.is_open(entry[0])]
+        serial = _core.new_serial()
+        delivery = process.delivery
+        inside = bool(own) or not loop_is_running()  # elsewhere nothing can be awaited
+        try:
+            while not delivery.enter(self, serial, inside=inside, task=True):
+                await delivery.wait_in_task(self)
+            _own.set((*own, (serial, self)))
+        except BaseException:
+            if _core.is_open(serial):
+                self._shut(serial)
+            raise
         return self
 
     async def __aexit__(
@@ -171,7 +155,8 @@ class TerminateProtected(_core.Section):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, trace)
+        serials = _tasks_own(self)
+        self._shut(serials[-1] if serials else 0)
 
     # ---- as a decorator -----------------------------------------------------
 
@@ -184,8 +169,11 @@ class TerminateProtected(_core.Section):
                 "the section at its first yield; put `with TerminateProtected():` "
                 "inside it"
             )
-        name = self.name or _checks.describe(func)
-        protected = type(self)(self.signals, timeout=self.timeout, name=name)
+        protected: TerminateProtected = self
+        if self.name is None and type(self) is TerminateProtected:
+            protected = TerminateProtected(
+                self.signals, timeout=self.timeout, name=_checks.describe(func)
+            )
         if inspect.iscoroutinefunction(func):
 
             @functools.wraps(func)
@@ -203,75 +191,23 @@ class TerminateProtected(_core.Section):
         return run  # type: ignore[return-value]
 
 
-def _place(frame: Any) -> str:
-    code = frame.f_code
-    if code.co_name == "__aenter__" and frame.f_back is not None:
-        code = (frame := frame.f_back).f_code
-    return f"{code.co_name} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"
+# The sections of this asyncio task, the innermost last. A task that was made in
+# one of them has it too, and is inside as long as it is open.
+_own: ContextVar[tuple[tuple[int, TerminateProtected], ...]] = ContextVar(
+    "gracefulexit sections", default=()
+)
 
 
-def _reason_for(signum: int) -> SignalInfo | None:
-    raw = _core.last(signum)
-    return with_sender(info_from_core(raw)) if raw is not None else None
+def _tasks_own(section: TerminateProtected) -> list[int]:
+    return [n for n, owner in _own.get() if owner is section and _core.is_open(n)]
 
 
-def _send_held(section: OpenSection) -> None:
-    """What came inside goes to whoever owned it before, now that the last section
-    was left; a default disposition is noted for _owed()."""
-    if not section.pending:
-        return
-    signums = list(section.pending)
-    known = [raw for raw in map(_core.last, signums) if raw is not None]
-    reason = info_from_core(min(known, key=lambda raw: raw[5])) if known else None
-    owners = {signum: layers.owner(signum) for signum in signums}
-    default = [s for s, owner in owners.items() if owner is signal.SIG_DFL]
-    others = [s for s in signums if s not in default and owners[s] != signal.SIG_IGN]
-    section.reason = reason
-    section.default = default[0] if default else 0
-    # Real signals to the restored owners, whatever they are; all of them, before
-    # the first handler in Python runs and may raise.
-    _core.send(others, in_main_thread(), section.pending)
-
-
-def _owed(section: OpenSection) -> BaseException | None:
-    """The end of main by a default disposition; from another thread, main is told."""
-    reason, section.reason = section.reason, None
-    if reason is not None:
-        log.info("%s was held until section %s was left", reason, section.name)
-    if not section.default:
-        return None
-    if in_main_thread():
-        return process.exit_exception(_reason_for(section.default), "signal")
-    signum, section.default = section.default, 0
-    _end_main_soon(signum)
-    return None
-
-
-def _end_main_soon(signum: int) -> None:
-    """Main unwinds, if it sees the call in a second (a system call hides it); else
-    the process dies, as the default action would have had it do at once."""
-    reason = _reason_for(signum)
-    seen = threading.Event()
-
-    def end_main() -> None:
-        seen.set()
-        raise process.exit_exception(reason, "signal")
-
-    def die_if_unseen() -> None:
-        if not seen.wait(MAIN_SEES):
-            flush()
-            _core.die(signum)
-
-    _core.in_main(end_main)
-    threading.Thread(
-        target=die_if_unseen, name="gracefulexit-deliver", daemon=True
-    ).start()
-
-
-def _deliver(section: OpenSection) -> None:
-    """Of a section that is over its timeout; called by the dispatcher."""
-    _send_held(section)
-    _owed(section)
-
-
-process.deliver = _deliver
+# What inspect.signature() shows; the constructor itself is C.
+TerminateProtected.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    TerminateProtected._parse
+).replace(
+    parameters=list(
+        inspect.signature(TerminateProtected._parse).parameters.values()
+    )[1:],
+    return_annotation=inspect.Signature.empty,
+)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from . import _core
 from ._info import SignalInfo
 from ._layers import layers, on_python_signal
-from ._sections import Sections
+from ._sections import names
 from ._signals import name_of
 
 log = logging.getLogger("gracefulexit")
@@ -20,8 +20,7 @@ log = logging.getLogger("gracefulexit")
 class Teller:
     """Called by the dispatcher, or by who closes before the dispatcher could."""
 
-    def __init__(self, sections: Sections) -> None:
-        self._sections = sections
+    def __init__(self) -> None:
         self._told: dict[str, object] = {}
 
     def once(self, what: str) -> bool:
@@ -52,9 +51,9 @@ class Teller:
                 if _core.ending():  # the log took its time, and all may be over
                     _core.end()
             return
-        names = self._sections.names()
-        if names and self.once("hurry"):
-            log.warning("ending as soon as %s is left; Ctrl+\\ abandons it", names)
+        open_now = names()
+        if open_now and self.once("hurry"):
+            log.warning("ending as soon as %s is left; Ctrl+\\ abandons it", open_now)
 
     def stragglers(
         self, now: float, reason: SignalInfo, waiting_for: Iterable[str]
@@ -68,7 +67,7 @@ class Teller:
             return at - now
         if not self.once("stragglers"):
             return None
-        what = [w for w in (*waiting_for, self._sections.names()) if w]
+        what = [w for w in (*waiting_for, names()) if w]
         if what:
             left = deadline - now
             log.warning(

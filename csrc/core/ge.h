@@ -78,6 +78,7 @@ enum {
     GE_ROLE_HOLD = 1 << 4,  /* remembered for the end of a section */
     GE_ROLE_CHAIN = 1 << 5, /* the function that was there before us runs too,
                              * in the handler */
+    GE_ROLE_GATE = 1 << 6,  /* sections that are not open yet shall wait */
 };
 
 /* May this signal be handled at all? 0; -EINVAL: no such signal, or the C
@@ -115,10 +116,6 @@ bool ge_trap_relay(int signum);
 /* Is our handler in the kernel's table? Call from: any thread. */
 bool ge_trap_ours(int signum);
 
-/* What the kernel's table held before us, exactly, flags and mask too.
- * Call from: any thread. 0, or -ENOENT if the signal was never taken. */
-int ge_trap_original(int signum, struct sigaction *out);
-
 /* What shall be in the kernel's table once we have left it: what is there now,
  * if a stranger put it there; else the original, flags and mask too. For who
  * is about to change the table by a call that knows only functions (CPython's
@@ -147,6 +144,23 @@ unsigned ge_held(int signum);
  * was waiting. Call from: the main thread. */
 bool ge_took(int signum);
 
+/* The thread that nudges go to. Call from: any thread; never from a handler.
+ */
+void ge_main_is(pthread_t main);
+
+/* Are there signals that only sections want? Call from: any thread. */
+bool ge_holding(void);
+
+/* Does somebody hear or hold it? Call from: any thread. */
+bool ge_covered(int signum);
+
+/* Wake the main thread out of pause() and the like by sending it the signal
+ * again; the handler there tells it from a real one. At most one is on its
+ * way: while it is, main has a signal pending and needs no other. Nothing is
+ * sent where our handler is not in place: the nudge would be somebody else's
+ * signal, and mostly death. Call from: any thread, a handler too. */
+void ge_nudge(int signum);
+
 /* Mark the signal as waiting for the main thread and wake it, again and again
  * until ge_took(), without counting anything. What main then runs is the
  * caller's affair. Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
@@ -169,9 +183,10 @@ int ge_cell_add(struct ge_cell *cell);
  * never from a handler. */
 void ge_cell_remove(struct ge_cell *cell);
 
-/* Two places to sleep natively: everybody who waits for the stop, and the
- * one who wants to hear of every change. */
-enum ge_where { GE_AT_STOP = 0, GE_AT_NEWS = 1 };
+/* The places to sleep natively: everybody who waits for the stop, the one who
+ * wants to hear of every change, and who wants to open a section. */
+enum ge_where { GE_AT_STOP = 0, GE_AT_NEWS = 1, GE_AT_GATE = 2 };
+#define GE_PLACES 3
 
 /* The number to give to ge_wait(). Read it before you look whether there is
  * a reason to sleep. Call from: any thread. */
@@ -200,16 +215,6 @@ int ge_fd_add(int fd, enum ge_fd_kind kind);
  * Returns 0; -ENOENT. */
 int ge_fd_remove(int fd);
 
-/* ---- protected sections ---------------------------------------------------
- */
-
-/* Call from: any thread. 0, or -ECANCELED: the process is ending. */
-int ge_section_enter(void);
-
-/* Returns how many are still open. Call from: any thread. */
-unsigned ge_section_leave(void);
-unsigned ge_sections(void);
-
 /* ---- the watcher and the end ----------------------------------------------
  */
 
@@ -218,10 +223,10 @@ enum ge_backend { GE_FUTEX = 1, GE_PIPE = 2 };
 /* The back ends this build can do, as a bit mask of 1 << ge_backend. */
 unsigned ge_backends(void);
 
-/* Start the native thread that wakes, feeds and keeps the deadline. `main`
- * is the thread to nudge. Once for each process; more starts are counted by
- * the caller. Call from: any thread. 0; -EALREADY; -ENOSYS; -errno. */
-int ge_watcher_start(enum ge_backend backend, pthread_t main);
+/* Start the native thread that wakes, feeds and keeps the deadline. Once for
+ * each process; more starts are counted by the caller.
+ * Call from: any thread. 0; -EALREADY; -ENOSYS; -errno. */
+int ge_watcher_start(enum ge_backend backend);
 
 /* Stop it and wait until it has ended. Nothing to do if it does not run.
  * Call from: any thread; never from a handler. */

@@ -8,6 +8,7 @@
 #include "ge_handler.h"
 #include "ge_nudge.h"
 #include "ge_pass.h"
+#include "ge_section.h"
 #include "ge_wake.h"
 
 #include <errno.h>
@@ -95,6 +96,9 @@ step(unsigned roles, const struct ge_info *info)
 {
     enum ge_state entered = advance(roles, info->when);
 
+    if (entered == GE_HURRY) {
+        ge__gate_shut(info->when);
+    }
     if (entered == GE_STOPPING) {
         /* Only who began the stop: the one who enters HURRY may overtake it
          * between its step and this line. */
@@ -121,6 +125,9 @@ accept_signal(int signum, unsigned roles, const siginfo_t *info)
     (void)ge__record_write(&s->last, &what);
     if (roles & GE_ROLE_HOLD) {
         atomic_fetch_add(&s->held, 1);
+    }
+    if (roles & GE_ROLE_GATE) {
+        ge__gate_shut(what.when);
     }
     if (roles & GE_ROLE_TRIP) {
         atomic_store(&s->trip, 1);
@@ -186,7 +193,7 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     if (wake_main) {
         /* After CPython's handler has noted the signal: a main thread that is
          * woken before would find nothing and go back to sleep. */
-        ge__nudge(signum);
+        ge_nudge(signum);
     }
     errno = saved;
 }
@@ -251,7 +258,7 @@ ge_trip(int signum)
         return -ENOENT;
     }
     atomic_store(&s->trip, 1);
-    ge__nudge(signum);
+    ge_nudge(signum);
     ge_poke(); /* the watcher repeats it until main has taken it */
     return 0;
 }

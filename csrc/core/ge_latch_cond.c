@@ -18,7 +18,8 @@ struct latch {
     unsigned seq;
 };
 
-static struct latch latches[2] = {
+static struct latch latches[GE_PLACES] = {
+    { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER },
     { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER },
     { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER },
 };
@@ -104,7 +105,7 @@ ge__latch_wake(enum ge_where where)
 void
 ge__latch_fork_child(void)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < GE_PLACES; i++) {
         latches[i].mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         latches[i].cond = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
         latches[i].ready = false;

@@ -16,7 +16,7 @@
 static struct {
     atomic_uint seq;
     atomic_uint sleepers;
-} latches[2];
+} latches[GE_PLACES];
 
 unsigned
 ge__latch_seen(enum ge_where where)
@@ -48,8 +48,9 @@ void
 ge__latch_fork_child(void)
 {
     /* The sleepers were the parent's. */
-    atomic_store(&latches[GE_AT_STOP].sleepers, 0);
-    atomic_store(&latches[GE_AT_NEWS].sleepers, 0);
+    for (int i = 0; i < GE_PLACES; i++) {
+        atomic_store(&latches[i].sleepers, 0);
+    }
 }
 
 #endif

@@ -86,7 +86,25 @@ ge_reset(void)
     }
     ge__end_reset();
     ge__section_reopen();
+    ge_gate_lift();
     ge_poke(); /* the watcher may still run for others, and keeps notes */
+}
+
+void
+ge_main_is(pthread_t main)
+{
+    atomic_store(&ge__mailbox.have_main, 0);
+    ge__quiesce(); /* nobody compares with `main` while it changes */
+    ge__mailbox.main = main;
+    atomic_store(&ge__mailbox.have_main, 1);
+}
+
+bool
+ge_covered(int signum)
+{
+    return ge__valid(signum) &&
+           atomic_load(&ge__mailbox.signals[signum].roles) &
+               (GE_ROLE_STOP | GE_ROLE_HOLD);
 }
 
 uint64_t

@@ -22,7 +22,7 @@ in_place(int signum)
 }
 
 void
-ge__nudge(int signum)
+ge_nudge(int signum)
 {
     struct ge__signal *s = &ge__mailbox.signals[signum];
     unsigned side;
@@ -65,7 +65,7 @@ ge__nudge_again(int64_t now)
             atomic_load(&sig->trip)) {
             waiting = true;
             if (next != 0 && now >= next) {
-                ge__nudge(s);
+                ge_nudge(s);
             }
         }
     }

@@ -7,15 +7,6 @@
 /* Is this the thread to nudge? Call from: any thread, a handler too. */
 bool ge__in_main(void);
 
-/* Wake the main thread out of pause() and the like by sending it the signal
- * again; the handler there tells it from a real one. At most one is on its
- * way: while it is, main has a signal pending and needs no other. Nothing is
- * sent where our handler is not in place: the nudge would be somebody else's
- * signal, and mostly death.
- *
- * Call from: any thread, a handler too. */
-void ge__nudge(int signum);
-
 /* Is this siginfo that of the nudge on its way? Then it has arrived.
  * Call from: the handler in main. */
 bool ge__nudge_came(int signum, const siginfo_t *info);

@@ -1,12 +1,53 @@
-/* The one word of the protected sections. */
+/* Protected sections: how many are open, and the gate before those that are
+ * not. The part of the core's interface that ge.h would be too long with. */
 #ifndef GE_SECTION_H
 #define GE_SECTION_H
 
 #include "ge.h"
 
-/* Swap "none open" to CLOSED: from now on none can open, and the process may
- * end. Call from: the watcher. Returns whether that is so (or was). */
-bool ge__section_close(void);
+enum ge_opener {
+    GE_OUTSIDE, /* has none open, and may have to wait */
+    GE_INSIDE,  /* has one open already, and never waits */
+    GE_LAST,    /* ends the process, and may open some on the way */
+};
+
+/* Count one more.
+ *
+ * Call from: any thread. 0; -ECANCELED: the process is ending; -EBUSY: what is
+ * held is being changed; -EAGAIN: the gate is shut. */
+int ge_section_enter(enum ge_opener who);
+
+/* The same for who holds the lock under which ge_section_look() is called. */
+int ge_section_enter_locked(enum ge_opener who);
+
+/* Returns how many are still open. Call from: any thread. */
+unsigned ge_section_leave(void);
+unsigned ge_sections(void);
+
+/* Send openers by way of the caller's lock, or no longer: between the two,
+ * who is counted was counted before. Call from: any thread, under that lock.
+ * Returns what was set before. */
+bool ge_section_look(bool on);
+
+/* Swap "none open" to "closed": from now on none can open, and the process may
+ * end. Call from: any thread. Returns whether that is so (or was). */
+bool ge_section_close(void);
+
+/* Does a signal wait for the open sections? Call from: any thread. */
+bool ge_gate(void);
+
+/* When the gate opens for a while to who waits at it; 0 if it is open now.
+ * Sleep at GE_AT_GATE. Call from: any thread. */
+int64_t ge_gate_opens(int64_t now);
+
+/* The signals that were held have been taken. Call from: any thread. */
+void ge_gate_lift(void);
+
+/* ---- for the core alone --------------------------------------------------- */
+
+/* From now on, until ge_gate_lift(), sections wait for the open ones.
+ * Call from: the handler. */
+void ge__gate_shut(int64_t now);
 
 /* The process goes on after all (the last killer was closed). */
 void ge__section_reopen(void);

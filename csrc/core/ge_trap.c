@@ -15,6 +15,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before[GE_NSIG];
 static bool known[GE_NSIG];
+static atomic_bool holding;
 
 static void
 publish(struct ge__action *a, const struct sigaction *sa)
@@ -97,7 +98,10 @@ drop_all(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
 static int
 apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
 {
+    bool hold = false;
+
     for (int s = 1; s < GE_NSIG; s++) {
+        hold = hold || roles[s] & GE_ROLE_HOLD;
         was[s] = atomic_exchange(&ge__mailbox.signals[s].roles, roles[s]);
         if (roles[s] == 0) {
             *dropped = *dropped || was[s] != 0;
@@ -120,6 +124,7 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
             }
         }
     }
+    atomic_store(&holding, hold);
     if (*dropped) {
         drop_all(roles, was);
     }
@@ -234,23 +239,10 @@ ge_trap_ours(int signum)
     return sigaction(signum, NULL, &now) == 0 && ge__is_ours(&now);
 }
 
-int
-ge_trap_original(int signum, struct sigaction *out)
+bool
+ge_holding(void)
 {
-    int rc = -ENOENT;
-
-    if (ge_sig_check(signum) < 0) {
-        return ge_sig_check(signum);
-    }
-    pthread_mutex_lock(&lock);
-    {
-        if (known[signum]) {
-            *out = before[signum];
-            rc = 0;
-        }
-    }
-    pthread_mutex_unlock(&lock);
-    return rc;
+    return atomic_load(&holding);
 }
 
 int
@@ -280,6 +272,7 @@ ge__trap_fork_child(void)
 {
     /* Another thread of the parent may have held it at the fork. */
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    atomic_store(&holding, false);
     for (int s = 1; s < GE_NSIG; s++) {
         if (atomic_exchange(&ge__mailbox.signals[s].roles, 0) != 0) {
             give_back(s);

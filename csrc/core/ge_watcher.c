@@ -44,7 +44,7 @@ hurry(int64_t now)
 {
     static int64_t last_words;
 
-    if (!ge__section_close()) {
+    if (!ge_section_close()) {
         return GE_NEVER; /* the section that closes last pokes us */
     }
     if (!atomic_exchange(&ending, 1)) {
@@ -179,7 +179,7 @@ spawn(void *(*run)(void *))
 }
 
 static int
-start(enum ge_backend backend, pthread_t main)
+start(enum ge_backend backend)
 {
     int rc = backend == GE_PIPE ? ge__wake_pipe_open() : 0;
 
@@ -187,10 +187,6 @@ start(enum ge_backend backend, pthread_t main)
         return rc;
     }
     ge__fork_adopt();
-    atomic_store(&ge__mailbox.have_main, 0);
-    ge__quiesce(); /* nobody compares with `main` while it changes */
-    ge__mailbox.main = main;
-    atomic_store(&ge__mailbox.have_main, 1);
     atomic_store(&quit, 0);
     atomic_store(&ending, 0);
     ge__section_reopen();
@@ -204,7 +200,7 @@ start(enum ge_backend backend, pthread_t main)
 }
 
 int
-ge_watcher_start(enum ge_backend backend, pthread_t main)
+ge_watcher_start(enum ge_backend backend)
 {
     int rc = -EALREADY;
 
@@ -214,7 +210,7 @@ ge_watcher_start(enum ge_backend backend, pthread_t main)
     pthread_mutex_lock(&lock);
     {
         if (!started) {
-            rc = start(backend, main);
+            rc = start(backend);
             started = rc == 0;
         }
     }

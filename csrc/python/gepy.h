@@ -8,6 +8,9 @@
 #include <Python.h>
 
 #include "../core/ge.h"
+#include "../core/ge_section.h"
+
+#include <stdatomic.h>
 
 /* 3.12 moved the member types into Python.h and gave them a prefix. */
 #if PY_VERSION_HEX < 0x030C0000
@@ -19,7 +22,7 @@
 /* What one import of the module owns. traverse, clear and free in module.c
  * list the same fields in the same order. */
 struct gepy_state {
-    PyTypeObject *types[3]; /* in the order of specs in module.c */
+    PyTypeObject *types[2]; /* in the order of specs in module.c */
 };
 
 static inline struct gepy_state *
@@ -53,14 +56,79 @@ PyObject *gepy_info(const struct ge_info *info);
 extern PyMethodDef gepy_signal_methods[];
 extern PyMethodDef gepy_watch_methods[];
 extern PyMethodDef gepy_end_methods[];
-extern PyMethodDef gepy_section_methods[];
+extern PyMethodDef gepy_insist_methods[];
+extern PyMethodDef gepy_opened_methods[];
+extern PyMethodDef gepy_gate_methods[];
 
 /* flag.c: the type behind GracefulKiller.kill_now. */
 extern PyType_Spec gepy_flag_spec;
 
+/* insist.c */
+
+/* The exception that is set, as an object, and unset; and set it as it is,
+ * which steals the reference. */
+PyObject *gepy_take_exception(void);
+void gepy_give_exception(PyObject *error);
+
+/* One more exception that was met: the latest is raised in the end, and tells
+ * of those before as its context. Steals `error`. */
+void gepy_met(PyObject **met, PyObject *error);
+
+/* A function that fails for a reason of its own must not be repeated for ever;
+ * signals that raise do not come that often in a row. */
+#define GEPY_ENOUGH 1000
+
+/* Call until it returns; the exceptions that came meanwhile go into *met.
+ * Returns the result, or NULL with the last exception set. */
+PyObject *gepy_repeat(PyObject *func, PyObject **met);
+
+/* The same for each of a tuple of steps, and what they owe. 0 or -1. */
+int gepy_conclude(PyObject *steps, PyObject **met);
+
+/* Return the result, or raise what was met; steals both references. */
+PyObject *gepy_finish(PyObject *result, PyObject *met);
+
+/* opened.c: the sections that are open. */
+
+struct gepy_opened {
+    struct gepy_opened *older;
+    PyObject *owner; /* the Section; owned while in the list */
+    uint64_t serial; /* its name, never 0, never used again */
+    unsigned long ident;
+    int64_t since, until;
+    bool expired; /* over its timeout: not counted any more */
+    bool task;    /* of an asyncio task, not of its thread */
+};
+
+uint64_t gepy_serial(void);
+bool gepy_in_main(void);
+
+/* Main has something to do when it leaves its outermost section. */
+extern atomic_bool gepy_main_owes;
+
+/* Count and list it; results as of ge_section_enter(). */
+int gepy_open(struct gepy_opened *o, bool locked, enum ge_opener who);
+
+/* The opposite, once. True if it was the last one and something was held. */
+bool gepy_close(struct gepy_opened *o);
+
+/* By its serial, or, with 0, the newest of this owner in that thread, or,
+ * with ident 0, in any. */
+struct gepy_opened *gepy_find(const PyObject *owner, unsigned long ident,
+                              uint64_t serial);
+
+/* Has this thread one that holds? */
+bool gepy_inside(unsigned long ident);
+
+/* Those of this thread hold nothing up any more. */
+void gepy_expire(unsigned long ident);
+
+/* entry.c: free one that is not in the list any more. */
+void gepy_discard(struct gepy_opened *o);
+
 /* section.c: what TerminateProtected is built on. */
-extern PyType_Spec gepy_token_spec;
 extern PyType_Spec gepy_section_spec;
+int gepy_section_init(void);
 
 /* end.c: registers the hook that lets the process die of a signal after the
  * interpreter has finished. 0 or -1. */

@@ -1,8 +1,7 @@
 /* gracefulexit._core: the module object. */
 #include "gepy.h"
 
-static PyType_Spec *const specs[] = { &gepy_flag_spec, &gepy_token_spec,
-                                      &gepy_section_spec };
+static PyType_Spec *const specs[] = { &gepy_flag_spec, &gepy_section_spec };
 
 #define N_TYPES (sizeof specs / sizeof specs[0])
 
@@ -22,6 +21,10 @@ add_constants(PyObject *module)
         { "ROLE_TRIP", GE_ROLE_TRIP },
         { "ROLE_HOLD", GE_ROLE_HOLD },
         { "ROLE_CHAIN", GE_ROLE_CHAIN },
+        { "ROLE_GATE", GE_ROLE_GATE },
+        { "OUTSIDE", GE_OUTSIDE },
+        { "INSIDE", GE_INSIDE },
+        { "LAST", GE_LAST },
         { "EXIT_SIGNAL", GE_EXIT_SIGNAL },
         { "EXIT_CODE", GE_EXIT_CODE },
         { "NSIG", GE_NSIG },
@@ -63,7 +66,10 @@ core_exec(PyObject *module)
     if (PyModule_AddFunctions(module, gepy_signal_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_watch_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_end_methods) < 0 ||
-        PyModule_AddFunctions(module, gepy_section_methods) < 0 ||
+        PyModule_AddFunctions(module, gepy_insist_methods) < 0 ||
+        PyModule_AddFunctions(module, gepy_opened_methods) < 0 ||
+        PyModule_AddFunctions(module, gepy_gate_methods) < 0 ||
+        gepy_section_init() < 0 ||
         add_constants(module) < 0) {
         return -1;
     }

@@ -1,394 +1,191 @@
-/* What must not be cut in two by an exception.
- *
- * A signal handler written in Python may raise between any two bytecodes, the
- * first of a function included. So the steps that take and give back are
- * called from C, where no bytecode lies between a failure and its repair:
- * `attempt` undoes, `insist` repeats, and a section is entered and left by C.
- * The Python functions they call may be interrupted and called again. */
-#include "gepy.h"
+/* _core.Section, the base of TerminateProtected: how one is made, and what it
+ * tells of itself. Entering and leaving is entry.c. */
+#include "section.h"
 
-#include <stdatomic.h>
+#include <stddef.h>
 
-/* A function that fails for a reason of its own must not be repeated for ever;
- * signals that raise do not come that often in a row. */
-#define ENOUGH 1000
+static PyObject *default_signals; /* (SIGTERM, SIGINT), for ever */
 
-/* The exception that is set, as an object, and unset. */
-static PyObject *
-take_exception(void)
+int
+gepy_section_init(void)
 {
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
+    if (default_signals == NULL) {
+        default_signals = Py_BuildValue("(ii)", SIGTERM, SIGINT);
+    }
+    return default_signals == NULL ? -1 : 0;
+}
+
+/* ---- making -------------------------------------------------------------- */
+
+static int section_init(PyObject *op, PyObject *args, PyObject *kwargs);
+
+/* Noted as code and offset: the line is looked up when somebody asks. */
+static void
+note_place(struct gepy_section *self)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    /* A subclass may have a constructor of its own, which calls ours. */
+    bool derived = Py_TYPE(self)->tp_init != section_init;
+    bool constructor = true;
+
+    Py_XINCREF(frame);
+    while (frame != NULL && constructor) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+
+        constructor =
+            derived && PyUnicode_CompareWithASCIIString(code->co_name,
+                                                       "__init__") == 0;
+        if (!constructor) {
+#if PY_VERSION_HEX >= 0x030B0000
+            self->lasti = PyFrame_GetLasti(frame);
 #else
-    PyObject *type, *value, *trace;
-
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (value != NULL && trace != NULL) {
-        PyException_SetTraceback(value, trace);
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    return value;
+            self->lasti = frame->f_lasti * (int)sizeof(uint16_t);
 #endif
-}
-
-/* Set it as it is; steals the reference. */
-static void
-give_exception(PyObject *error)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(error);
-#else
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error,
-                  PyException_GetTraceback(error));
-#endif
-}
-
-/* Raise it: one that has no context yet gets what is being handled, the
- * exception that the block itself ends with. Steals the reference. */
-static void
-raise_exception(PyObject *error)
-{
-    PyObject *context = PyException_GetContext(error);
-
-    if (context != NULL) {
-        Py_DECREF(context);
-        give_exception(error);
-    } else {
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_DECREF(error);
-    }
-}
-
-static PyObject *
-call_once(PyObject *func, PyObject *arg)
-{
-    return arg == NULL ? PyObject_CallNoArgs(func)
-                       : PyObject_CallOneArg(func, arg);
-}
-
-/* One more exception that was met: the latest is raised in the end, and tells
- * of those before as its context. Steals `error`. */
-static void
-add(PyObject **met, PyObject *error)
-{
-    if (error == NULL || error == *met) {
-        Py_XDECREF(error);
-        return;
-    }
-    if (*met != NULL) {
-        PyException_SetContext(error, *met); /* steals the reference */
-    }
-    *met = error;
-}
-
-/* Call until it returns; the exceptions that came meanwhile go into *met.
- * Returns the result, or NULL with the last exception set. */
-static PyObject *
-repeat(PyObject *func, PyObject *arg, PyObject **met)
-{
-    PyObject *result = NULL;
-
-    for (int i = 0; result == NULL && i < ENOUGH; i++) {
-        if (i > 0) {
-            add(met, take_exception());
+            Py_XSETREF(self->code, (PyObject *)code);
+            Py_SETREF(frame, NULL);
+        } else {
+            Py_DECREF(code);
+            Py_SETREF(frame, PyFrame_GetBack(frame));
         }
-        result = call_once(func, arg);
     }
-    return result;
-}
-
-/* Raise what was met on the way; steals both references. */
-static PyObject *
-finish(PyObject *result, PyObject *met)
-{
-    if (met == NULL) {
-        return result;
-    }
-    if (result != NULL) {
-        Py_DECREF(result);
-        raise_exception(met);
-        return NULL;
-    }
-    add(&met, take_exception());
-    raise_exception(met);
-    return NULL;
-}
-
-PyDoc_STRVAR(insist_doc, "insist(func, /)\n--\n\n"
-                         "Call it until it returns, whatever signal handlers "
-                         "raise into it; then raise what they raised.");
-
-static PyObject *
-insist(PyObject *module, PyObject *func)
-{
-    PyObject *met = NULL;
-    PyObject *result = repeat(func, NULL, &met);
-
-    (void)module;
-    return finish(result, met);
-}
-
-PyDoc_STRVAR(attempt_doc,
-             "attempt(func, undo, /)\n--\n\n"
-             "Call func; if it raises, insist on undo and raise that.");
-
-static PyObject *
-attempt(PyObject *module, PyObject *args)
-{
-    PyObject *func, *undo, *result, *met = NULL;
-
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OO:attempt", &func, &undo)) {
-        return NULL;
-    }
-    result = PyObject_CallNoArgs(func);
-    if (result == NULL) {
-        PyObject *error = take_exception();
-        PyObject *undone = repeat(undo, NULL, &met);
-
-        Py_XDECREF(met); /* the first exception is what the caller asked for */
-        if (undone == NULL) {
-            PyErr_WriteUnraisable(undo);
-        }
-        Py_XDECREF(undone);
-        give_exception(error);
-    }
-    return result;
-}
-
-PyMethodDef gepy_section_methods[] = {
-    { "insist", insist, METH_O, insist_doc },
-    { "attempt", attempt, METH_VARARGS, attempt_doc },
-    { NULL, NULL, 0, NULL },
-};
-
-/* ---- _core.Token: one open section, counted in the core at most once ------
- */
-
-struct token {
-    PyObject_HEAD
-    atomic_bool counted;
-};
-
-PyDoc_STRVAR(count_in_doc,
-             "count_in($self, /)\n--\n\n"
-             "Count this section; False: the process is ending.");
-
-static PyObject *
-token_count_in(PyObject *op, PyObject *unused)
-{
-    struct token *self = (struct token *)op;
-    bool in = ge_section_enter() == 0;
-
-    (void)unused;
-    if (in && atomic_exchange(&self->counted, true)) {
-        (void)ge_section_leave(); /* it was in already */
-    }
-    return PyBool_FromLong(in);
-}
-
-PyDoc_STRVAR(count_out_doc,
-             "count_out($self, /)\n--\n\n"
-             "Count it no longer; True for the one call that did so.");
-
-static PyObject *
-token_count_out(PyObject *op, PyObject *unused)
-{
-    bool was = atomic_exchange(&((struct token *)op)->counted, false);
-
-    (void)unused;
-    if (was) {
-        (void)ge_section_leave();
-    }
-    return PyBool_FromLong(was);
 }
 
 static PyObject *
-token_get_counted(PyObject *op, void *unused)
+section_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)unused;
-    return PyBool_FromLong(atomic_load(&((struct token *)op)->counted));
-}
+    struct gepy_section *self = (struct gepy_section *)type->tp_alloc(type, 0);
 
-static PyObject *
-token_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    PyObject *self = type->tp_alloc(type, 0);
-
-    (void)args; /* the subclass's __init__ takes them */
+    (void)args; /* section_init takes them */
     (void)kwargs;
     if (self != NULL) {
-        atomic_init(&((struct token *)self)->counted, false);
+        self->signals = Py_NewRef(default_signals);
+        self->name = Py_NewRef(Py_None);
+        self->timeout = GE_NEVER;
     }
-    return self;
+    return (PyObject *)self;
+}
+
+/* Without arguments nothing is to be checked. */
+static int
+section_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    struct gepy_section *self = (struct gepy_section *)op;
+    PyObject *parse, *parsed = NULL, *signals, *timeout, *name;
+    int rc = -1;
+
+    note_place(self);
+    if (PyTuple_GET_SIZE(args) == 0 && kwargs == NULL) {
+        return 0;
+    }
+    parse = PyObject_GetAttrString(op, "_parse");
+    if (parse != NULL) {
+        parsed = PyObject_Call(parse, args, kwargs);
+        Py_DECREF(parse);
+    }
+    if (parsed != NULL &&
+        PyArg_ParseTuple(parsed, "O!OO", &PyTuple_Type, &signals, &timeout,
+                         &name) &&
+        gepy_span(timeout, &self->timeout) == 0) {
+        Py_SETREF(self->signals, Py_NewRef(signals));
+        Py_SETREF(self->name, Py_NewRef(name));
+        rc = 0;
+    }
+    Py_XDECREF(parsed);
+    return rc;
 }
 
 static int
-visit_type(PyObject *op, visitproc visit, void *arg)
+section_traverse(PyObject *op, visitproc visit, void *arg)
 {
+    struct gepy_section *self = (struct gepy_section *)op;
+
     Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->signals);
+    Py_VISIT(self->name);
+    Py_VISIT(self->code);
+    return 0;
+}
+
+static int
+section_clear(PyObject *op)
+{
+    struct gepy_section *self = (struct gepy_section *)op;
+
+    Py_CLEAR(self->signals);
+    Py_CLEAR(self->name);
+    Py_CLEAR(self->code);
     return 0;
 }
 
 static void
-free_object(PyObject *op)
+section_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
 
     PyObject_GC_UnTrack(op);
+    (void)section_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
 }
 
-static PyMethodDef token_methods[] = {
-    { "count_in", token_count_in, METH_NOARGS, count_in_doc },
-    { "count_out", token_count_out, METH_NOARGS, count_out_doc },
-    { NULL, NULL, 0, NULL },
+/* ---- what it is ---------------------------------------------------------- */
+
+static PyObject *
+get_timeout(PyObject *op, void *unused)
+{
+    int64_t timeout = ((struct gepy_section *)op)->timeout;
+
+    (void)unused;
+    return gepy_seconds(timeout);
+}
+
+static PyObject *
+get_made_at(PyObject *op, void *unused)
+{
+    struct gepy_section *self = (struct gepy_section *)op;
+    PyCodeObject *code = (PyCodeObject *)self->code;
+
+    (void)unused;
+    if (code == NULL) {
+        Py_RETURN_NONE;
+    }
+    return Py_BuildValue("OOi", code->co_name, code->co_filename,
+                         PyCode_Addr2Line(code, self->lasti));
+}
+
+static PyMemberDef section_members[] = {
+    { "signals", Py_T_OBJECT_EX, offsetof(struct gepy_section, signals),
+      Py_READONLY, "What is held." },
+    { "name", Py_T_OBJECT_EX, offsetof(struct gepy_section, name), Py_READONLY,
+      "For logs and reports, or None." },
+    { NULL, 0, 0, 0, NULL },
 };
 
-static PyGetSetDef token_getset[] = {
-    { "counted", token_get_counted, NULL, "Is it counted?", NULL },
+static PyGetSetDef section_getset[] = {
+    { "timeout", get_timeout, NULL, "Seconds, or None.", NULL },
+    { "_made_at", get_made_at, NULL, "(function, file, line) or None.",
+      NULL },
     { NULL, NULL, NULL, NULL, NULL },
-};
-
-PyDoc_STRVAR(token_doc, "One open section.");
-
-static PyType_Slot token_slots[] = {
-    { Py_tp_doc, (void *)token_doc },
-    { Py_tp_new, (void *)token_new },
-    { Py_tp_dealloc, (void *)free_object },
-    { Py_tp_traverse, (void *)visit_type },
-    { Py_tp_methods, token_methods },
-    { Py_tp_getset, token_getset },
-    { 0, NULL },
-};
-
-PyType_Spec gepy_token_spec = {
-    .name = "gracefulexit._core.Token",
-    .basicsize = sizeof(struct token),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
-    .slots = token_slots,
-};
-
-/* ---- _core.Section: the base of TerminateProtected ------------------------
- */
-
-static PyObject *
-call_method(PyObject *self, const char *name, PyObject *arg)
-{
-    PyObject *method = PyObject_GetAttrString(self, name);
-    PyObject *result = method == NULL ? NULL : call_once(method, arg);
-
-    Py_XDECREF(method);
-    return result;
-}
-
-static PyObject *
-repeat_method(PyObject *self, const char *name, PyObject *arg, PyObject **met)
-{
-    PyObject *method = PyObject_GetAttrString(self, name);
-    PyObject *result = method == NULL ? NULL : repeat(method, arg, met);
-
-    Py_XDECREF(method);
-    return result;
-}
-
-PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nOpen the section.");
-
-static PyObject *
-section_enter(PyObject *self, PyObject *unused)
-{
-    PyObject *token = call_method(self, "_begin", NULL);
-    PyObject *opened, *met = NULL;
-
-    (void)unused;
-    if (token == NULL) {
-        return NULL;
-    }
-    opened = call_method(self, "_open", token);
-    if (opened == NULL) {
-        PyObject *error = take_exception();
-
-        Py_XDECREF(repeat_method(self, "_let_go", token, &met));
-        Py_XDECREF(met);
-        PyErr_Clear();
-        give_exception(error);
-    }
-    Py_DECREF(token);
-    if (opened == NULL) {
-        return NULL;
-    }
-    Py_DECREF(opened);
-    return Py_NewRef(self);
-}
-
-/* The steps of the end, each until it is done. What main owes is an exception
- * that _owed() returns and that is raised here, so that no other can replace
- * it on the way. */
-static PyObject *
-leave(PyObject *self, PyObject *token, PyObject **met)
-{
-    static const char *const steps[] = { "_let_go", "_send_held", "_owed",
-                                         "_catch_up" };
-    PyObject *result = NULL;
-
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        result = repeat_method(self, steps[i], token, met);
-        if (result == NULL) {
-            return NULL;
-        }
-        if (PyExceptionInstance_Check(result)) {
-            add(met, result);
-        } else {
-            Py_DECREF(result);
-        }
-    }
-    return Py_NewRef(Py_None);
-}
-
-PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exc_info)\n--\n\n"
-                       "Leave the section, and deliver what came inside.");
-
-static PyObject *
-section_exit(PyObject *self, PyObject *unused)
-{
-    PyObject *met = NULL, *done;
-    PyObject *token = repeat_method(self, "_innermost", NULL, &met);
-
-    (void)unused;
-    if (token == NULL) {
-        return finish(NULL, met);
-    }
-    if (token == Py_None) {
-        done = call_method(self, "_not_open", NULL);
-    } else {
-        done = leave(self, token, &met);
-    }
-    Py_DECREF(token);
-    return finish(done, met);
-}
-
-static PyMethodDef section_methods[] = {
-    { "__enter__", section_enter, METH_NOARGS, enter_doc },
-    { "__exit__", section_exit, METH_VARARGS, exit_doc },
-    { NULL, NULL, 0, NULL },
 };
 
 PyDoc_STRVAR(section_doc, "Enters and leaves without a gap.");
 
 static PyType_Slot section_slots[] = {
     { Py_tp_doc, (void *)section_doc },
-    { Py_tp_traverse, (void *)visit_type },
-    { Py_tp_dealloc, (void *)free_object },
-    { Py_tp_methods, section_methods },
+    { Py_tp_new, (void *)section_new },
+    { Py_tp_init, (void *)section_init },
+    { Py_tp_traverse, (void *)section_traverse },
+    { Py_tp_clear, (void *)section_clear },
+    { Py_tp_dealloc, (void *)section_dealloc },
+    { Py_tp_methods, gepy_entry_methods },
+    { Py_tp_members, section_members },
+    { Py_tp_getset, section_getset },
     { 0, NULL },
 };
 
 PyType_Spec gepy_section_spec = {
     .name = "gracefulexit._core.Section",
-    .basicsize = sizeof(PyObject),
+    .basicsize = sizeof(struct gepy_section),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = section_slots,
 };

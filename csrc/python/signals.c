@@ -156,6 +156,13 @@ trip_main(int signum)
 }
 
 static PyObject *
+nudge_main(int signum)
+{
+    ge_nudge(signum);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 info_or_none(int found, const struct ge_info *info)
 {
     return found ? gepy_info(info) : Py_NewRef(Py_None);
@@ -165,6 +172,8 @@ ONE_SIGNAL(relay, "Undo a wipe by what we lie on; are we in place now?",
            PyBool_FromLong(ge_trap_relay(signum)))
 ONE_SIGNAL(forward, "Accept a signal that came another way; False: not ours.",
            PyBool_FromLong(ge_forward(signum)))
+ONE_SIGNAL(nudge, "Wake main once more out of a system call.",
+           nudge_main(signum))
 ONE_SIGNAL(took, "Main has noticed a tripped signal; was there one?",
            PyBool_FromLong(ge_took(signum)))
 ONE_SIGNAL(trip, "Have main run its Python handler soon; False: no such role.",
@@ -218,6 +227,7 @@ PyMethodDef gepy_signal_methods[] = {
     { "leave", leave, METH_VARARGS, leave_doc },
     { "relay", relay, METH_O, relay_doc },
     { "forward", forward, METH_O, forward_doc },
+    { "nudge", nudge, METH_O, nudge_doc },
     { "took", took, METH_O, took_doc },
     { "trip", trip, METH_O, trip_doc },
     { "promote", promote, METH_O, promote_doc },

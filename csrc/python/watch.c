@@ -194,25 +194,22 @@ backends(PyObject *module, PyObject *unused)
 }
 
 PyDoc_STRVAR(start_doc,
-             "watcher_start(backend, main, /)\n--\n\n"
-             "Start the native thread; `main` is the main thread's ident.");
+             "watcher_start(backend, /)\n--\n\nStart the native thread.");
 
 static PyObject *
-watcher_start(PyObject *module, PyObject *args)
+watcher_start(PyObject *module, PyObject *arg)
 {
-    unsigned long main;
-    const char *name;
+    const char *name = PyUnicode_AsUTF8(arg);
     int rc = -ENOSYS;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "sk:watcher_start", &name, &main)) {
+    if (name == NULL) {
         return NULL;
     }
     for (size_t i = 0; i < N_BACKENDS; i++) {
         if (strcmp(name, backend_names[i].name) == 0) {
-            /* CPython's thread idents are pthread_t, as an integer. */
             Py_BEGIN_ALLOW_THREADS
-            rc = ge_watcher_start(backend_names[i].backend, (pthread_t)main);
+            rc = ge_watcher_start(backend_names[i].backend);
             Py_END_ALLOW_THREADS
         }
     }
@@ -244,7 +241,7 @@ PyMethodDef gepy_watch_methods[] = {
     { "fd_remove", fd_remove, METH_O, fd_remove_doc },
     { "sections", sections, METH_NOARGS, sections_doc },
     { "backends", backends, METH_NOARGS, backends_doc },
-    { "watcher_start", watcher_start, METH_VARARGS, start_doc },
+    { "watcher_start", watcher_start, METH_O, start_doc },
     { "watcher_stop", watcher_stop, METH_NOARGS, watcher_stop_doc },
     { NULL, NULL, 0, NULL },
 };

@@ -98,7 +98,8 @@ drop(int signum)
 __attribute__((unused)) static void
 start(enum ge_backend backend)
 {
-    CHECK_EQ(0, ge_watcher_start(backend, pthread_self()));
+    ge_main_is(pthread_self());
+    CHECK_EQ(0, ge_watcher_start(backend));
 }
 
 /* Before a fork: ASan holds locks of its own while a thread is being born, and

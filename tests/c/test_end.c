@@ -2,6 +2,7 @@
 #include "core.h"
 
 #include "ge_handler.h"
+#include "ge_section.h"
 
 /* What the child that ends is told, and tells. */
 struct plan {
@@ -227,7 +228,7 @@ hurry_in_a_section(void *arg)
 {
     struct plan *p = arg;
 
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     to_hurry(p);
     for (int i = 0; i < 20; i++) {
         unsigned seen = ge_seen(GE_AT_NEWS);
@@ -235,14 +236,14 @@ hurry_in_a_section(void *arg)
         ge_poke();
         (void)ge_wait(GE_AT_NEWS, seen, ge_now() + 10 * MS);
         CHECK(!ge_ending());
-        CHECK_EQ(0, ge_section_enter()); /* a thread inside nests freely */
+        CHECK_EQ(0, ge_section_enter(GE_INSIDE)); /* a thread inside nests freely */
         CHECK_EQ(1, ge_section_leave());
     }
     atomic_store(&p->waited, true);
     atomic_store(&p->left, ge_now());
     CHECK_EQ(0, ge_section_leave());
     WAIT_FOR(ge_ending());
-    CHECK_EQ(-ECANCELED, ge_section_enter());
+    CHECK_EQ(-ECANCELED, ge_section_enter(GE_OUTSIDE));
     CHECK_EQ(0, ge_sections());
     for (;;) {
         (void)poll(NULL, 0, -1);
@@ -266,7 +267,7 @@ hurry_and_end(void *arg)
 {
     to_hurry(arg);
     WAIT_FOR(ge_ending());
-    CHECK_EQ(-ECANCELED, ge_section_enter());
+    CHECK_EQ(-ECANCELED, ge_section_enter(GE_OUTSIDE));
     ge_end();
 }
 
@@ -282,7 +283,7 @@ IN_BOTH(last_words_said_it_ends_at_once)
 static void
 section_and_deadline(void *arg)
 {
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     stuck(arg);
 }
 
@@ -309,14 +310,14 @@ hurry_then_reset(enum ge_backend backend)
     drop(SIGINT);
     ge_reset(); /* the last killer was closed in time */
     CHECK(!ge_ending());
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     seen = ge_seen(GE_AT_NEWS);
     ge_poke();
     while (ge_seen(GE_AT_NEWS) == seen) {
         (void)ge_wait(GE_AT_NEWS, seen, GE_NEVER);
     }
     CHECK_EQ(0, ge_section_leave());
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
 }
 IN_BOTH(hurry_then_reset)
 

@@ -2,6 +2,7 @@
 #include "core.h"
 
 #include "ge_handler.h"
+#include "ge_section.h"
 
 static int off, on;
 static struct ge_cell cell;
@@ -62,7 +63,7 @@ repaired(void *arg)
     CHECK_EQ(-1, read(fds[0], &byte, 1));
     if (c->depth > 0) {
         c->depth--;
-        CHECK_EQ(0, ge_section_enter());
+        CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
         CHECK_EXITED(0, status_of(repaired, c));
     }
     ge_watcher_stop();
@@ -87,7 +88,7 @@ repaired_it_is_a_normal_process(enum ge_backend backend)
     take(SIGUSR1, 0);
     start_and_let_it_turn(backend);
     CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     CHECK_EQ(0, raise(SIGTERM));
     WAIT_FOR(read(fds[0], &byte, 1) == 1); /* the child shares the pipe */
     CHECK_EXITED(0, status_of(repaired, &c));

@@ -7,8 +7,8 @@ static void
 counted(void)
 {
     CHECK_EQ(0, ge_sections());
-    CHECK_EQ(0, ge_section_enter());
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     CHECK_EQ(2, ge_sections());
     CHECK_EQ(1, ge_section_leave());
     CHECK_EQ(0, ge_section_leave());
@@ -18,27 +18,27 @@ counted(void)
 static void
 closed_only_while_none_is_open(void)
 {
-    CHECK_EQ(0, ge_section_enter());
-    CHECK(!ge__section_close());
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
+    CHECK(!ge_section_close());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     (void)ge_section_leave();
-    CHECK(!ge__section_close());
+    CHECK(!ge_section_close());
     (void)ge_section_leave();
-    CHECK(ge__section_close());
-    CHECK(ge__section_close());
-    CHECK_EQ(-ECANCELED, ge_section_enter());
+    CHECK(ge_section_close());
+    CHECK(ge_section_close());
+    CHECK_EQ(-ECANCELED, ge_section_enter(GE_OUTSIDE));
     CHECK_EQ(0, ge_sections());
     ge__section_reopen();
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     CHECK_EQ(1, ge_sections());
 }
 
 static void
 reset_opens_again(void)
 {
-    CHECK(ge__section_close());
+    CHECK(ge_section_close());
     ge_reset();
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
 }
 
 struct race {
@@ -54,7 +54,7 @@ enter_rounds(void *arg)
 
     for (unsigned i = 0; i < r->rounds; i++) {
         meet(&r->meeting, 2 * i, 2);
-        atomic_store(&r->rc, ge_section_enter());
+        atomic_store(&r->rc, ge_section_enter(GE_OUTSIDE));
         meet(&r->meeting, 2 * i + 1, 2);
     }
     return NULL;
@@ -72,7 +72,7 @@ entering_races_closing(void)
         bool closed;
 
         meet(&r.meeting, 2 * i, 2);
-        closed = ge__section_close();
+        closed = ge_section_close();
         meet(&r.meeting, 2 * i + 1, 2);
         CHECK_EQ(closed ? -ECANCELED : 0, atomic_load(&r.rc));
         CHECK_EQ(closed ? 0 : 1, ge_sections());
@@ -91,7 +91,7 @@ enter_and_leave(void *arg)
 {
     (void)arg;
     for (int i = 0; i < 200000 / CORE_SLOW; i++) {
-        CHECK_EQ(0, ge_section_enter());
+        CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
         (void)ge_section_leave();
     }
     return NULL;
@@ -102,7 +102,7 @@ many_threads_lose_no_count(void)
 {
     pthread_t threads[4];
 
-    CHECK_EQ(0, ge_section_enter());
+    CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     for (int i = 0; i < 4; i++) {
         threads[i] = spawn(enter_and_leave, NULL);
     }

@@ -20,8 +20,8 @@ static void
 started_once(enum ge_backend backend)
 {
     start(backend);
-    CHECK_EQ(-EALREADY, ge_watcher_start(backend, pthread_self()));
-    CHECK_EQ(-EALREADY, ge_watcher_start(GE_PIPE, pthread_self()));
+    CHECK_EQ(-EALREADY, ge_watcher_start(backend));
+    CHECK_EQ(-EALREADY, ge_watcher_start(GE_PIPE));
     ge_watcher_stop();
     ge_watcher_stop();
     start(backend);
@@ -32,11 +32,11 @@ IN_BOTH(started_once)
 static void
 an_unknown_back_end_is_refused(void)
 {
-    CHECK_EQ(-ENOSYS, ge_watcher_start((enum ge_backend)0, pthread_self()));
-    CHECK_EQ(-ENOSYS, ge_watcher_start((enum ge_backend)7, pthread_self()));
+    CHECK_EQ(-ENOSYS, ge_watcher_start((enum ge_backend)0));
+    CHECK_EQ(-ENOSYS, ge_watcher_start((enum ge_backend)7));
     CHECK(ge_backends() & 1u << GE_PIPE);
     if (!(ge_backends() & 1u << GE_FUTEX)) {
-        CHECK_EQ(-ENOSYS, ge_watcher_start(GE_FUTEX, pthread_self()));
+        CHECK_EQ(-ENOSYS, ge_watcher_start(GE_FUTEX));
     }
     ge_watcher_stop();
 }
@@ -115,7 +115,7 @@ start_and_stop(void *arg)
 {
     (void)arg;
     for (int i = 0; i < 1000 / CORE_SLOW; i++) {
-        int rc = ge_watcher_start(GE_PIPE, pthread_self());
+        int rc = ge_watcher_start(GE_PIPE);
 
         CHECK(rc == 0 || rc == -EALREADY);
         ge_watcher_stop();
@@ -371,11 +371,11 @@ without_descriptors_the_start_fails_cleanly(void)
 
     while (dup(0) >= 0) {
     }
-    CHECK_EQ(-EMFILE, ge_watcher_start(GE_PIPE, pthread_self()));
+    CHECK_EQ(-EMFILE, ge_watcher_start(GE_PIPE));
     for (fds = 3; fds < 10; fds++) {
         (void)close(fds);
     }
-    CHECK_EQ(0, ge_watcher_start(GE_PIPE, pthread_self()));
+    CHECK_EQ(0, ge_watcher_start(GE_PIPE));
 }
 
 static const struct check_case cases[] = {

@@ -1,0 +1,25 @@
+/* What section.c and entry.c know of a TerminateProtected. */
+#ifndef GEPY_SECTION_H
+#define GEPY_SECTION_H
+
+#include "gepy.h"
+
+#include <stdatomic.h>
+
+struct gepy_section {
+    PyObject_HEAD
+    PyObject *signals; /* tuple of int */
+    PyObject *name;    /* str or None */
+    PyObject *code;    /* where it was made: code object or NULL */
+    int lasti;
+    int64_t timeout; /* GE_NEVER: none */
+    /* Where this one is open for the first time at once; further ones, nested
+     * or of other threads, are allocated. */
+    struct gepy_opened first;
+    atomic_bool first_is_open;
+};
+
+/* entry.c: __enter__, __exit__ and what Python needs for the slow ones. */
+extern PyMethodDef gepy_entry_methods[];
+
+#endif

@@ -1,0 +1,443 @@
+"""Opening sections, and delivering what they held.
+
+The way in and out that needs nothing is C (csrc/python/entry.c). Here is the
+rest: laying and giving back, the gate, and the delivery to whoever owned a
+signal before.
+
+Every step may be interrupted by a Python signal handler that raises, and is
+then called again: it works on what is there, and what it takes out of one
+place it has put into the next before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import _core
+from ._info import SignalInfo, info_from_core, with_sender
+from ._layers import in_main_thread, layers, on_python_signal
+from ._sections import held, name_of_section, name_of_thread, open_sections
+from ._signals import name_of
+from ._teller import flush
+
+if TYPE_CHECKING:
+    import asyncio
+
+log = logging.getLogger("gracefulexit")
+
+# Seconds between the nudges that wake main: one can fall between its look and
+# its system call.
+NUDGES = (0.001, 0.01, 0.1)
+MAIN_SEES = 1.0  # seconds for main to notice that it is to end
+ENOUGH = _core.ROLE_STOP | _core.ROLE_HOLD
+
+
+class Owner(Protocol):
+    """What is needed of the process."""
+
+    lock: Any
+    main_ended: float | None
+
+    @property
+    def heard(self) -> set[int]: ...
+    def prepare(self) -> None: ...
+    def refresh(self) -> None: ...
+    def start(self) -> None: ...
+    def rest(self) -> None: ...
+    def catch_up(self) -> None: ...
+    def refusal(self) -> SystemExit: ...
+    def exit_of(self, reason: SignalInfo | None, signum: int) -> SystemExit: ...
+
+
+class Delivery:
+    """One of the process. Its fields are changed under the lock of the process,
+    but for what main alone touches: due, default, deferred."""
+
+    def __init__(self, process: Owner) -> None:
+        self._process = process
+        # Signals on their way to main, which another thread has handed over.
+        # True: Python's table does not show us, and CPython will call the
+        # user's handler by itself.
+        self.handed: dict[int, bool] = {}
+        self._fresh: dict[int, bool] = {}  # of them: main was not woken yet
+        self._seen: set[int] = set()  # of them: layer 1 has run
+        self._taken = threading.Event()
+        self._was_held: set[int] = set()  # by sections, and given back since
+        # What main has to do: real signals to send to itself, signals of default
+        # disposition to end by, handlers to call.
+        self._due: list[int] = []
+        self._default: list[int] = []
+        self.deferred: dict[int, None] = {}
+        # Idents of the threads that shall end at their next outermost entry,
+        # and of what.
+        self._told: set[int] = set()
+        self._told_of: SignalInfo | None = None
+        self._gates = 0  # how often the gate was lifted, to tell things once
+        self._said: set[str] = set()
+        self._ends_here = False  # main is ending the process, in end_here()
+        self._foreign: list[int] = []  # for handlers of C code
+        self._notes: list[tuple[int, str]] = []  # for the log, outside the lock
+        self._waiters: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+
+    def forget_in_child(self) -> None:
+        self.__init__(self._process)  # type: ignore[misc]
+
+    # ---- opening ------------------------------------------------------------
+
+    def open(self, section: _core.Section, serial: int) -> None:
+        """The slow way in, for a `with`."""
+        me = threading.get_ident()
+        while not self.enter(
+            section, serial, inside=_core.inside(me) or loop_is_running()
+        ):
+            self._say_held()
+            if not _core.gate_wait():
+                self.say_let_in(section)
+
+    def enter(
+        self, section: _core.Section, serial: int, *, inside: bool, task: bool = False
+    ) -> bool:
+        """False: the gate is shut. Raises what ends this thread."""
+        process = self._process
+        if in_main_thread():
+            process.catch_up()  # it takes what waits for it here, and not inside
+        with process.lock:
+            self._end_told_thread(inside)
+            last = self._ends_here and in_main_thread()
+            who = _core.LAST if last else _core.INSIDE if inside else _core.OUTSIDE
+            problem = section._try(serial, task, who)
+            if problem == 0:
+                process.prepare()
+                wanted = layers.wanted
+                covered = all(wanted.get(s, 0) & ENOUGH for s in section.signals)
+                if layers.dirty or not covered:
+                    process.refresh()
+                if section.timeout is not None:
+                    process.start()
+        if problem == errno.ECANCELED:
+            raise process.refusal()
+        return problem == 0
+
+    def _end_told_thread(self, inside: bool) -> None:
+        me = threading.get_ident()
+        if me in self._told and not inside:
+            self._told.discard(me)
+            if not self._told:
+                self._process.refresh()
+            error = SystemExit(128 + self._told_of.signum if self._told_of else 1)
+            error.reason = self._told_of  # type: ignore[attr-defined]
+            raise error
+
+    @property
+    def looking(self) -> bool:
+        """Must openers come by this way, even if nothing is being changed?"""
+        return bool(self._told)
+
+    # ---- the gate -----------------------------------------------------------
+
+    def _once(self, what: str) -> bool:
+        key = f"{what} {self._gates}"
+        if key in self._said:
+            return False
+        self._said.add(key)
+        return True
+
+    def _say_held(self) -> None:
+        signums = [s for s in held() if _core.held(s)]
+        sections = ", ".join(str(s) for s in open_sections() if s.holds)
+        if signums and sections and self._once("held"):
+            names = ", ".join(sorted(map(name_of, signums)))
+            log.info("%s is held until %s is left", names, sections)
+
+    def say_let_in(self, section: _core.Section) -> None:
+        """Who waits at the gate for a second may be who an open one waits for."""
+        others = [s for s in open_sections() if s.holds]
+        if others and self._once("let in"):
+            log.warning(
+                "section %s in %s could not open because of a signal that waits for "
+                "%s, and is let in now: does that one wait for this thread?",
+                name_of_section(section),
+                name_of_thread(threading.get_ident()),
+                ", ".join(str(s) for s in others),
+            )
+
+    def _lift_if_done(self) -> None:
+        """Not while main is to end by what was held: the others wait until they
+        are told that they end too."""
+        ends = any(_is_default(s) for s in (*self._due, *self.handed))
+        if not ends and not self._default:
+            self._lift()
+
+    def _lift(self) -> None:
+        if _core.gate():
+            self._gates += 1
+            self._said.clear()
+            _core.gate_lift()
+        for waiter, loop in list(self._waiters.items()):
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                loop.call_soon_threadsafe(_wake, waiter)
+
+    async def wait_in_task(self, section: _core.Section) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters[waiter] = loop  # before the look: the lift comes after it
+        try:
+            self._say_held()
+            left = _core.gate_opens()
+            if left:
+                await asyncio.wait({waiter}, timeout=left)
+                if _core.gate() and not waiter.done():
+                    self.say_let_in(section)
+        finally:
+            del self._waiters[waiter]
+
+    # ---- the end of the last section ----------------------------------------
+
+    def steps(self, section: _core.Section) -> tuple[Callable[[], object], ...]:
+        settle = functools.partial(self.settle, section)
+        return (
+            settle,
+            self.say_left,
+            self.wake_main,
+            self.send_due,
+            self.owed,
+            self._process.catch_up,
+        )
+
+    def settle(self, section: _core.Section) -> None:
+        """Give back what only sections wanted, and take what had come.
+
+        A signal that comes while this runs:
+          before the give-back: the handler holds it; found by the second look
+          after it: its owner has it
+        A section that opens while this runs:
+          before look(True): it is counted, and nothing is given back
+          after it: it waits for the lock, and lays the layers again
+        """
+        with self._process.lock:
+            _core.look(True)
+            if _core.sections() == 0:
+                self._was_held |= {
+                    s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD
+                }
+                self._take_held(section)
+                self._process.refresh()
+                # What came before the give-back, after the first look.
+                while self._take_held(section):
+                    self._process.refresh()
+                _core.send(self._foreign, False, self._foreign)
+                self._was_held.clear()
+                self._lift_if_done()
+                self._process.rest()
+            _core.look(self.looking)
+
+    def _take_held(self, section: _core.Section) -> bool:
+        """Where it goes, of each that has come; was there one?"""
+        came = [
+            s for s in self._was_held if _core.held(s) and s not in self._process.heard
+        ]
+        for signum in came:
+            owner = layers.owner(signum)
+            if owner is signal.SIG_IGN:
+                pass
+            elif in_main_thread():
+                if signum not in self._due:
+                    self._due.append(signum)
+            elif owner is None:
+                self._foreign.append(signum)
+            else:
+                direct = signal.getsignal(signum) is not on_python_signal
+                by_itself = direct and callable(owner)
+                self.handed[signum] = self._fresh[signum] = by_itself
+            self._notes.append((signum, name_of_section(section)))
+        for signum in came:
+            _core.held_take(signum)
+        return bool(came)
+
+    def say_left(self) -> None:
+        while self._notes:
+            signum, name = self._notes.pop()
+            reason = _reason_for(signum) or name_of(signum)
+            log.info("%s was held until section %s was left", reason, name)
+
+    # ---- to main, from another thread ---------------------------------------
+
+    def wake_main(self) -> None:
+        """Main takes over what was handed to it, by `take_over`, or because
+        CPython calls a handler of the user's.
+
+        Main may sit in a system call. It is woken as any Python handler would
+        wake it, by a signal without SA_RESTART, and more than once. Where main
+        has no layer of ours and no handler of its own (the default), a system
+        call that Python repeats after EINTR hides it; then the process dies of
+        the signal, as it would have without us.
+        """
+        if in_main_thread():
+            return
+        with self._process.lock:  # nobody else wakes it for the same
+            handed, self._fresh = self._fresh, {}
+            if not handed:
+                return
+            taken = self._taken = threading.Event()
+        direct = all(handed.values())
+        for signum in handed:
+            _core.trip(signum)
+        # After that: main runs handlers before pending calls.
+        _core.in_main(taken.set if direct else self._in_main)
+        ends = any(_is_default(s) for s in handed)
+        for pause in (*NUDGES, MAIN_SEES - sum(NUDGES)) if ends else NUDGES:
+            if taken.wait(pause):
+                break
+            for signum in handed:
+                _core.nudge(signum)
+        with self._process.lock:
+            for signum, by_itself in handed.items():
+                if by_itself and signum not in self._seen:
+                    self.handed.pop(signum, None)
+                    _core.took(signum)
+            self._process.refresh()
+        while ends and not taken.wait(0.0):
+            # A section may have opened meanwhile: main's own, or while the gate
+            # was open for a while.
+            if _core.section_close():
+                flush()
+                _core.die(next(s for s in handed if _is_default(s)))
+            taken.wait(0.1)
+
+    def _in_main(self) -> None:
+        _core.conclude(self._process.catch_up)
+
+    def noticed(self, signum: int, *, late: bool) -> None:
+        """Layer 1 has run for it; or, late, has just been laid, and CPython has
+        called the user's handler before that, if there is one."""
+        if late and self.handed.get(signum):
+            del self.handed[signum]
+            self._taken.set()
+        elif signum in self.handed:
+            self._seen.add(signum)
+
+    def _mine(self) -> list[int]:
+        """What is main's to take. Where Python's table shows us, only after layer 1
+        has run: CPython will call it, now or soon, and must not find nothing."""
+        return [
+            s
+            for s in self.handed
+            if s in self._seen
+            or (_is_default(s) and signal.getsignal(s) is not on_python_signal)
+        ]
+
+    def _take_over(self) -> None:
+        if not self._mine():
+            return
+        with self._process.lock:
+            for signum in self._mine():
+                _core.took(signum)
+                if not _is_default(signum):
+                    self.deferred[signum] = None
+                elif signum not in self._default:
+                    self._default.append(signum)
+                del self.handed[signum]
+                self._seen.discard(signum)
+            self._process.refresh()
+            self._lift_if_done()
+            self._taken.set()
+
+    # ---- in main ------------------------------------------------------------
+
+    def send_due(self) -> None:
+        """Real signals to the restored owners; all of them, before the first
+        handler in Python runs and may raise."""
+        if not in_main_thread() or not self._due:
+            return
+        default = [s for s in self._due if _is_default(s)]
+        others = [s for s in self._due if s not in default]
+        self._default += [s for s in default if s not in self._default]
+        _core.send(others, True, self._due)
+
+    def owed(self) -> tuple[BaseException, list[int]] | None:
+        """The end of main by a signal of default disposition."""
+        if not in_main_thread() or not self._default:
+            return None
+        if _core.inside(threading.get_ident()):
+            _core.owes(True)
+            return None
+        signum = self._default[0]
+        reason = _reason_for(signum)
+        if self._process.main_ended is not None:
+            self.end_here(signum)
+        self._tell_threads(reason)
+        return self._process.exit_of(reason, signum), self._default
+
+    def catch_up(self) -> None:
+        """What main has to do and could not do inside a section of its own."""
+        if _core.inside(threading.get_ident()):
+            if self.handed or self._default or self.deferred:
+                _core.owes(True)
+            return
+        self._take_over()
+        while self.deferred:
+            signum = next(iter(self.deferred))
+            previous = layers.previous.get(signum)
+            frame: FrameType = sys._getframe(1)
+            if callable(previous):
+                _core.pop_call(self.deferred, signum, previous, signum, frame)
+            else:
+                self.deferred.pop(signum, None)
+        if self._default:
+            _core.conclude(self.owed)
+
+    # ---- the end by a default disposition -----------------------------------
+
+    def _tell_threads(self, reason: SignalInfo | None) -> None:
+        """The other threads end too, each once, and not inside a section."""
+        with self._process.lock:
+            active: dict[int, threading.Thread] = getattr(threading, "_active", {})
+            ours = "gracefulexit-"
+            self._told_of = reason
+            self._told = {i for i, t in active.items() if not t.name.startswith(ours)}
+            self._told.discard(threading.get_ident())
+            _core.look(self.looking)
+            self._lift()
+
+    def end_here(self, signum: int) -> None:
+        """Main has unwound and only waits for other threads, which the default
+        action would not have done: the end, once no section is open."""
+        self._ends_here = True
+        _core.drain()
+        atexit._run_exitfuncs()
+        flush()
+        _core.die(signum)
+
+
+def _is_default(signum: int) -> bool:
+    return layers.owner(signum) is signal.SIG_DFL
+
+
+def _reason_for(signum: int) -> SignalInfo | None:
+    raw = _core.last(signum)
+    return with_sender(info_from_core(raw)) if raw is not None else None
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def loop_is_running() -> bool:
+    """A thread whose loop runs must not sleep: the one it waits for may be a task
+    of that loop."""
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None
