@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,7 +86,7 @@ class Delivery:
         self._told_of: SignalInfo | None = None
         self._gates = 0  # how often the gate was lifted, to tell things once
         self._said: set[str] = set()
-        self._ends_here = False  # main is ending the process, in end_here()
+        self._drained = False  # main is ending the process, and none can open
         self._foreign: list[int] = []  # for handlers of C code
         self._notes: list[tuple[int, str]] = []  # for the log, outside the lock
         self._waiters: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
@@ -101,7 +102,7 @@ class Delivery:
         while not self.enter(
             section, serial, inside=_core.inside(me) or loop_is_running()
         ):
-            self._say_held()
+            self.say_held()
             if not _core.gate_wait():
                 self.say_let_in(section)
 
@@ -114,7 +115,7 @@ class Delivery:
             process.catch_up()  # it takes what waits for it here, and not inside
         with process.lock:
             self._end_told_thread(inside)
-            last = self._ends_here and in_main_thread()
+            last = self._drained and in_main_thread()
             who = _core.LAST if last else _core.INSIDE if inside else _core.OUTSIDE
             problem = section._try(serial, task, who)
             if problem == 0:
@@ -126,6 +127,9 @@ class Delivery:
                 if section.timeout is not None:
                     process.start()
         if problem == errno.ECANCELED:
+            if self._drained:
+                # It has been told, or came later; this is the end.
+                threading.Event().wait()
             raise process.refusal()
         return problem == 0
 
@@ -153,7 +157,7 @@ class Delivery:
         self._said.add(key)
         return True
 
-    def _say_held(self) -> None:
+    def say_held(self) -> None:
         signums = [s for s in held() if _core.held(s)]
         sections = ", ".join(str(s) for s in open_sections() if s.holds)
         if signums and sections and self._once("held"):
@@ -163,26 +167,30 @@ class Delivery:
     def say_let_in(self, section: _core.Section) -> None:
         """Who waits at the gate for a second may be who an open one waits for."""
         others = [s for s in open_sections() if s.holds]
+        now = time.monotonic()
         if others and self._once("let in"):
             log.warning(
                 "section %s in %s could not open because of a signal that waits for "
                 "%s, and is let in now: does that one wait for this thread?",
                 name_of_section(section),
                 name_of_thread(threading.get_ident()),
-                ", ".join(str(s) for s in others),
+                ", ".join(f"{s}, open for {now - s.since:.1f} s" for s in others),
             )
 
-    def _lift_if_done(self) -> None:
+    def lift_if_done(self) -> None:
         """Not while main is to end by what was held: the others wait until they
         are told that they end too."""
-        ends = any(_is_default(s) for s in (*self._due, *self.handed))
-        if not ends and not self._default:
-            self._lift()
+        with self._process.lock:
+            waiting = any(_core.held(s) for s in held())
+            ends = any(_is_default(s) for s in self.handed)
+            gated = _core.gate() or self._waiters
+            if gated and not (waiting or ends or self._due or self._default):
+                self._lift()
 
     def _lift(self) -> None:
-        if _core.gate():
-            self._gates += 1
-            self._said.clear()
+        self._gates += 1
+        self._said.clear()
+        if _core.state() != _core.HURRY:
             _core.gate_lift()
         for waiter, loop in list(self._waiters.items()):
             with contextlib.suppress(RuntimeError):  # its loop is closed
@@ -195,7 +203,7 @@ class Delivery:
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters[waiter] = loop  # before the look: the lift comes after it
         try:
-            self._say_held()
+            self.say_held()
             left = _core.gate_opens()
             if left:
                 await asyncio.wait({waiter}, timeout=left)
@@ -210,11 +218,12 @@ class Delivery:
         settle = functools.partial(self.settle, section)
         return (
             settle,
-            self.say_left,
             self.wake_main,
             self.send_due,
             self.owed,
             self._process.catch_up,
+            self.lift_if_done,
+            self.say_left,
         )
 
     def settle(self, section: _core.Section) -> None:
@@ -240,7 +249,9 @@ class Delivery:
                     self._process.refresh()
                 _core.send(self._foreign, False, self._foreign)
                 self._was_held.clear()
-                self._lift_if_done()
+                if self._due or self._fresh:
+                    # Who opened one now would hold what is being delivered.
+                    _core.gate_shut()
                 self._process.rest()
             _core.look(self.looking)
 
@@ -261,6 +272,8 @@ class Delivery:
             else:
                 direct = signal.getsignal(signum) is not on_python_signal
                 by_itself = direct and callable(owner)
+                if not self._fresh:
+                    self._taken = threading.Event()
                 self.handed[signum] = self._fresh[signum] = by_itself
             self._notes.append((signum, name_of_section(section)))
         for signum in came:
@@ -280,23 +293,34 @@ class Delivery:
         CPython calls a handler of the user's.
 
         Main may sit in a system call. It is woken as any Python handler would
-        wake it, by a signal without SA_RESTART, and more than once. Where main
-        has no layer of ours and no handler of its own (the default), a system
-        call that Python repeats after EINTR hides it; then the process dies of
-        the signal, as it would have without us.
+        wake it, by a signal without SA_RESTART, and more than once; by a thread,
+        as this one may hold what main waits for.
         """
         if in_main_thread():
             return
         with self._process.lock:  # nobody else wakes it for the same
             handed, self._fresh = self._fresh, {}
-            if not handed:
-                return
-            taken = self._taken = threading.Event()
-        direct = all(handed.values())
+            taken = self._taken
+        if not handed:
+            return
         for signum in handed:
             _core.trip(signum)
+        self.lift_if_done()
         # After that: main runs handlers before pending calls.
-        _core.in_main(taken.set if direct else self._in_main)
+        _core.in_main(taken.set if all(handed.values()) else self._in_main)
+        nudge = functools.partial(self._nudge_main, handed, taken)
+        try:
+            threading.Thread(
+                target=nudge, name="gracefulexit-deliver", daemon=True
+            ).start()
+        except RuntimeError:  # CPython 3.12 starts none once main has ended
+            nudge()
+
+    def _nudge_main(self, handed: dict[int, bool], taken: threading.Event) -> None:
+        """Until main has taken it. Where main has no layer of ours and no handler
+        of its own (the default), a system call that Python repeats after EINTR
+        hides it; then the process dies of the signal, as it would have without us.
+        """
         ends = any(_is_default(s) for s in handed)
         for pause in (*NUDGES, MAIN_SEES - sum(NUDGES)) if ends else NUDGES:
             if taken.wait(pause):
@@ -309,7 +333,7 @@ class Delivery:
                     self.handed.pop(signum, None)
                     _core.took(signum)
             self._process.refresh()
-        while ends and not taken.wait(0.0):
+        while ends and not taken.is_set():
             # A section may have opened meanwhile: main's own, or while the gate
             # was open for a while.
             if _core.section_close():
@@ -352,7 +376,6 @@ class Delivery:
                 del self.handed[signum]
                 self._seen.discard(signum)
             self._process.refresh()
-            self._lift_if_done()
             self._taken.set()
 
     # ---- in main ------------------------------------------------------------
@@ -412,11 +435,17 @@ class Delivery:
             _core.look(self.looking)
             self._lift()
 
+    def drain(self) -> None:
+        """Nothing is torn by the end of the process, which is near."""
+        _core.drain()
+        self._drained = True
+        with self._process.lock:
+            self._process.refresh()
+
     def end_here(self, signum: int) -> None:
         """Main has unwound and only waits for other threads, which the default
         action would not have done: the end, once no section is open."""
-        self._ends_here = True
-        _core.drain()
+        self.drain()
         atexit._run_exitfuncs()
         flush()
         _core.die(signum)

@@ -34,6 +34,9 @@ log = logging.getLogger("gracefulexit")
 # handler that C code installed.
 Handler = Any
 
+# Only on its way from a section to main: Python's table is right as it is.
+HANDED = _core.ROLE_COUNT | _core.ROLE_TRIP
+
 
 def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
@@ -98,9 +101,10 @@ class Layers:
             self._inside = True
             for signum in set(self.wanted) | self.laid:
                 with self.lock:
-                    if signum not in self.wanted:
+                    roles = self.wanted.get(signum, 0)
+                    if not roles:
                         self._give_back(signum)
-                    elif signum not in self.laid:
+                    elif signum not in self.laid and roles != HANDED:
                         self.lay(signum)
         finally:
             self._inside = False
@@ -156,9 +160,11 @@ class Layers:
 
     def owner(self, signum: int) -> Handler:
         """Whose signal it is once we do not want it, while Python's table may
-        still show us."""
+        still show us. None for a handler of C code, which Python need not know."""
         there = signal.getsignal(signum)
-        return self.previous.get(signum) if there is on_python_signal else there
+        if there is on_python_signal:
+            there = self.previous.get(signum)
+        return None if there is signal.SIG_DFL and _core.foreign(signum) else there
 
 
 layers = Layers()

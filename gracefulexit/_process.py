@@ -8,7 +8,6 @@ status, the escalation and the back end are the oldest killer's.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
 import signal
@@ -24,7 +23,7 @@ from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
 from ._info import SignalInfo, info_from_core, with_sender
 from ._delivery import Delivery
-from ._layers import in_main_thread, is_ignored, layers, on_python_signal
+from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signal
 from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
 from ._teller import Teller
@@ -236,8 +235,10 @@ class Process:
             # the wait for the other threads.
             register = getattr(threading, "_register_atexit", None)
             if register is not None:
-                with contextlib.suppress(RuntimeError):  # main has ended already
+                try:
                     register(self._note_end_of_main)
+                except RuntimeError:  # main has ended already
+                    self.main_ended = time.monotonic()
             os.register_at_fork(after_in_child=self._after_fork_in_child)
             _core.main_is(_main_ident())
             layers.noticed = self._noticed
@@ -386,7 +387,7 @@ class Process:
         if self._ends_by:
             # Not in the middle of a section; and where the default action would
             # not have waited for a thread, nor do we.
-            _core.drain()
+            self.delivery.drain()
             others = set(threading.enumerate()) - {threading.current_thread()}
             if any(t.is_alive() and not t.daemon for t in others):
                 self.delivery.end_here(self._ends_by)
@@ -474,6 +475,25 @@ class Process:
         self._teller.forget()
         for killer in killers:
             killer._inherited_by_fork()
+        if held() and not _forked_by_library():
+            # The forking thread goes on in its section, here too.
+            _core.insist(self._hold_in_child)
+
+    def _hold_in_child(self) -> None:
+        with self.lock:
+            self.refresh()
+
+
+def _forked_by_library() -> bool:
+    """Is this the child of one that runs code of its own in it, which will never
+    leave the section, and whose terminate() must work?"""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if name in ("multiprocessing.popen_fork", "subprocess"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _roles(
@@ -502,8 +522,7 @@ def _roles(
                 bits |= _core.ROLE_GATE
             roles[signum] = roles.get(signum, 0) | bits
     for signum in handed:
-        bits = _core.ROLE_COUNT | _core.ROLE_TRIP
-        roles[signum] = roles.get(signum, 0) | bits
+        roles[signum] = roles.get(signum, 0) | HANDED
     for signum in list(roles):
         if signum not in layers.wanted and is_ignored(signum):
             del roles[signum]  # nohup meant it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import signal
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
@@ -116,6 +117,9 @@ class TerminateProtected(_core.Section):
     def _open(self, serial: int) -> None:
         process.delivery.open(self, serial)
 
+    def _say_held(self) -> None:
+        process.delivery.say_held()
+
     @property
     def _steps(self) -> tuple[Callable[[], object], ...]:
         return process.delivery.steps(self)
@@ -135,10 +139,12 @@ class TerminateProtected(_core.Section):
 
     async def __aenter__(self: Self) -> Self:
         # It belongs to the task, not to the thread: tasks take turns in one.
+        me = threading.get_ident()
         own = [entry for entry in _own.get() if _core.is_open(entry[0])]
         serial = _core.new_serial()
         delivery = process.delivery
-        inside = bool(own) or not loop_is_running()  # elsewhere nothing can be awaited
+        # Elsewhere than in asyncio nothing can be awaited.
+        inside = bool(own) or _core.inside(me, False) or not loop_is_running()
         try:
             while not delivery.enter(self, serial, inside=inside, task=True):
                 await delivery.wait_in_task(self)

@@ -97,7 +97,7 @@ step(unsigned roles, const struct ge_info *info)
     enum ge_state entered = advance(roles, info->when);
 
     if (entered == GE_HURRY) {
-        ge__gate_shut(info->when);
+        ge_gate_shut(info->when);
     }
     if (entered == GE_STOPPING) {
         /* Only who began the stop: the one who enters HURRY may overtake it
@@ -127,7 +127,7 @@ accept_signal(int signum, unsigned roles, const siginfo_t *info)
         atomic_fetch_add(&s->held, 1);
     }
     if (roles & GE_ROLE_GATE) {
-        ge__gate_shut(what.when);
+        ge_gate_shut(what.when);
     }
     if (roles & GE_ROLE_TRIP) {
         atomic_store(&s->trip, 1);

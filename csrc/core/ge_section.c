@@ -44,11 +44,18 @@ ge_gate_opens(int64_t now)
 }
 
 void
-ge__gate_shut(int64_t now)
+ge_gate_shut(int64_t now)
 {
     int64_t none = 0;
 
     (void)atomic_compare_exchange_strong(&shut_since, &none, now);
+    atomic_fetch_or(&word, GATE);
+}
+
+void
+ge_gate_shut_anew(int64_t now)
+{
+    atomic_store(&shut_since, now);
     atomic_fetch_or(&word, GATE);
 }
 

@@ -33,6 +33,13 @@ bool ge_section_look(bool on);
  * end. Call from: any thread. Returns whether that is so (or was). */
 bool ge_section_close(void);
 
+/* From now on, until ge_gate_lift(), who has no section open waits for those
+ * that are. Call from: any thread, a handler too. */
+void ge_gate_shut(int64_t now);
+
+/* The same, and for a second from now in any case. Call from: any thread. */
+void ge_gate_shut_anew(int64_t now);
+
 /* Does a signal wait for the open sections? Call from: any thread. */
 bool ge_gate(void);
 
@@ -44,10 +51,6 @@ int64_t ge_gate_opens(int64_t now);
 void ge_gate_lift(void);
 
 /* ---- for the core alone --------------------------------------------------- */
-
-/* From now on, until ge_gate_lift(), sections wait for the open ones.
- * Call from: the handler. */
-void ge__gate_shut(int64_t now);
 
 /* The process goes on after all (the last killer was closed). */
 void ge__section_reopen(void);

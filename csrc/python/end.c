@@ -142,8 +142,8 @@ die(PyObject *module, PyObject *arg)
 PyDoc_STRVAR(send_doc,
              "send(signums, here, pending, /)\n--\n\n"
              "Send each to the calling thread, or to the process, where main "
-             "takes it. Empties the list `pending` first; no Python "
-             "runs in between.");
+             "takes it. Empties the list `pending` first, and lifts the gate "
+             "after it; no Python runs in between.");
 
 static PyObject *
 send(PyObject *module, PyObject *args)
@@ -169,6 +169,9 @@ send(PyObject *module, PyObject *args)
     for (Py_ssize_t i = 0; i < n; i++) {
         /* Cannot fail: the numbers are valid and the process is ours. */
         (void)(here ? raise(signums[i]) : kill(getpid(), signums[i]));
+    }
+    if (n > 0) {
+        ge_gate_lift();
     }
     Py_RETURN_NONE;
 }

@@ -130,6 +130,7 @@ static int
 enter_quickly(struct gepy_section *self, uint64_t serial)
 {
     struct gepy_opened *o;
+    bool held = false;
     int rc;
 
     if (self->timeout != GE_NEVER) {
@@ -140,12 +141,21 @@ enter_quickly(struct gepy_section *self, uint64_t serial)
         return -1;
     }
     rc = gepy_open(o, false, GE_OUTSIDE);
-    if (rc == -EAGAIN && gepy_inside(o->ident)) {
+    if (rc == -EAGAIN && gepy_inside(o->ident, true)) {
         rc = gepy_open(o, false, GE_INSIDE);
+        held = true;
     }
     if (rc < 0) {
         free_entry(o);
         return 1;
+    }
+    if (held) {
+        PyObject *said = call_method((PyObject *)self, "_say_held", NULL);
+
+        if (said == NULL) {
+            return -1;
+        }
+        Py_DECREF(said);
     }
     return covered(self) ? 0 : 1;
 }

@@ -58,6 +58,19 @@ gate_lift(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(shut_doc, "gate_shut()\n--\n\n"
+                       "Let nobody in for the next second, but for who is "
+                       "inside.");
+
+static PyObject *
+gate_shut(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    ge_gate_shut_anew(ge_now());
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(opens_doc, "gate_opens()\n--\n\n"
                         "Seconds until the gate opens for a while; 0.0 if it "
                         "is open.");
@@ -119,6 +132,7 @@ drain(PyObject *module, PyObject *unused)
     for (;;) {
         unsigned seen = ge_seen(GE_AT_GATE);
 
+        ge_gate_shut(ge_now()); /* others' deliveries may lift it */
         if (ge_section_close()) {
             Py_RETURN_NONE;
         }
@@ -133,6 +147,7 @@ PyMethodDef gepy_gate_methods[] = {
     { "holding", holding, METH_NOARGS, holding_doc },
     { "section_close", section_close, METH_NOARGS, close_doc },
     { "gate", gate, METH_NOARGS, gate_doc },
+    { "gate_shut", gate_shut, METH_NOARGS, shut_doc },
     { "gate_lift", gate_lift, METH_NOARGS, lift_doc },
     { "gate_opens", gate_opens, METH_NOARGS, opens_doc },
     { "gate_wait", gate_wait, METH_NOARGS, gate_wait_doc },

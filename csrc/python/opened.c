@@ -92,13 +92,13 @@ gepy_find(const PyObject *owner, unsigned long ident, uint64_t serial)
 }
 
 bool
-gepy_inside(unsigned long ident)
+gepy_inside(unsigned long ident, bool tasks)
 {
     struct gepy_opened *o;
 
     LOCK();
     for (o = newest; o != NULL; o = o->older) {
-        if (o->ident == ident && !o->expired) {
+        if (o->ident == ident && !o->expired && (tasks || !o->task)) {
             break;
         }
     }
@@ -149,19 +149,22 @@ owes(PyObject *module, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(inside_doc, "inside(ident, /)\n--\n\n"
-                         "Has this thread a section open that holds?");
+PyDoc_STRVAR(inside_doc,
+             "inside(ident, tasks=True, /)\n--\n\n"
+             "Has this thread, or with tasks one of its tasks, a section open "
+             "that holds?");
 
 static PyObject *
-inside(PyObject *module, PyObject *arg)
+inside(PyObject *module, PyObject *args)
 {
-    unsigned long ident = PyLong_AsUnsignedLong(arg);
+    unsigned long ident;
+    int tasks = 1;
 
     (void)module;
-    if (ident == (unsigned long)-1 && PyErr_Occurred()) {
+    if (!PyArg_ParseTuple(args, "k|p:inside", &ident, &tasks)) {
         return NULL;
     }
-    return PyBool_FromLong(gepy_inside(ident));
+    return PyBool_FromLong(gepy_inside(ident, tasks != 0));
 }
 
 PyDoc_STRVAR(is_open_doc, "is_open(serial, /)\n--\n\nIs this one open?");
@@ -329,7 +332,7 @@ keep_own_sections(PyObject *module, PyObject *unused)
 PyMethodDef gepy_opened_methods[] = {
     { "main_is", main_is, METH_O, main_is_doc },
     { "owes", owes, METH_O, owes_doc },
-    { "inside", inside, METH_O, inside_doc },
+    { "inside", inside, METH_VARARGS, inside_doc },
     { "is_open", is_open, METH_O, is_open_doc },
     { "new_serial", new_serial, METH_NOARGS, new_serial_doc },
     { "opened", opened, METH_NOARGS, opened_doc },

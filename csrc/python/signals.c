@@ -156,6 +156,16 @@ trip_main(int signum)
 }
 
 static PyObject *
+is_foreign(int signum)
+{
+    struct sigaction sa;
+
+    return PyBool_FromLong(ge_trap_after_us(signum, &sa) == 0 &&
+                           sa.sa_handler != SIG_DFL &&
+                           sa.sa_handler != SIG_IGN);
+}
+
+static PyObject *
 nudge_main(int signum)
 {
     ge_nudge(signum);
@@ -172,6 +182,8 @@ ONE_SIGNAL(relay, "Undo a wipe by what we lie on; are we in place now?",
            PyBool_FromLong(ge_trap_relay(signum)))
 ONE_SIGNAL(forward, "Accept a signal that came another way; False: not ours.",
            PyBool_FromLong(ge_forward(signum)))
+ONE_SIGNAL(foreign, "Will a handler have it after us, whosever that is?",
+           is_foreign(signum))
 ONE_SIGNAL(nudge, "Wake main once more out of a system call.",
            nudge_main(signum))
 ONE_SIGNAL(took, "Main has noticed a tripped signal; was there one?",
@@ -227,6 +239,7 @@ PyMethodDef gepy_signal_methods[] = {
     { "leave", leave, METH_VARARGS, leave_doc },
     { "relay", relay, METH_O, relay_doc },
     { "forward", forward, METH_O, forward_doc },
+    { "foreign", foreign, METH_O, foreign_doc },
     { "nudge", nudge, METH_O, nudge_doc },
     { "took", took, METH_O, took_doc },
     { "trip", trip, METH_O, trip_doc },
