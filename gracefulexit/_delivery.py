@@ -307,7 +307,9 @@ class Delivery:
             _core.trip(signum)
         self.lift_if_done()
         # After that: main runs handlers before pending calls.
-        _core.in_main(taken.set if all(handed.values()) else self._in_main)
+        _core.in_main(functools.partial(_core.insist, self._ran_by_itself))
+        if not all(handed.values()):
+            _core.in_main(self._in_main)
         nudge = functools.partial(self._nudge_main, handed, taken)
         try:
             threading.Thread(
@@ -327,12 +329,7 @@ class Delivery:
                 break
             for signum in handed:
                 _core.nudge(signum)
-        with self._process.lock:
-            for signum, by_itself in handed.items():
-                if by_itself and signum not in self._seen:
-                    self.handed.pop(signum, None)
-                    _core.took(signum)
-            self._process.refresh()
+        self._ran_by_itself()
         while ends and not taken.is_set():
             # A section may have opened meanwhile: main's own, or while the gate
             # was open for a while.
@@ -340,6 +337,17 @@ class Delivery:
                 flush()
                 _core.die(next(s for s in handed if _is_default(s)))
             taken.wait(0.1)
+
+    def _ran_by_itself(self) -> None:
+        """CPython has called the user's handler, or will without a nudge."""
+        with self._process.lock:
+            for signum, by_itself in list(self.handed.items()):
+                if by_itself and signum not in self._seen:
+                    _core.took(signum)
+                    del self.handed[signum]
+            self._process.refresh()
+            if not self.handed:
+                self._taken.set()
 
     def _in_main(self) -> None:
         _core.conclude(self._process.catch_up)

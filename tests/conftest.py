@@ -46,6 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Two for each processor: tests mostly wait, for a child or for each other."""
+    if config.option.usepdb:
+        return None  # its own rule: none
+    return 2 * min(len(os.sched_getaffinity(0)), 8)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The top of the source tree."""

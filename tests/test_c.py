@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ccompile import STRICT, compile_core, compiler, run
+from ccompile import STRICT, compile_core, compiler, once, run
 
 HERE = Path(__file__).resolve().parent / "c"
 SANITIZE = os.environ.get("GRACEFULEXIT_C_SANITIZE", "")
@@ -47,15 +47,20 @@ def flags() -> list[str]:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> functools.partial[Path]:
-    """Build a test program; the core is compiled once, each program once."""
-    folder = tmp_path_factory.mktemp("c")
-    objects = compile_core(folder / "core", flags())
+    """Build a test program; the core is compiled once, each program once, whichever
+    of pytest's processes comes first."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the one that they share
+    folder /= "plain-c"
+    folder.mkdir(exist_ok=True)
+    core = once(folder / "core", lambda new: compile_core(new, flags()))
+    command = [*compiler(), *STRICT, *flags(), *core.glob("*.o")]
 
     @functools.cache
     def program(source: Path) -> Path:
-        built = folder / source.stem
-        run([*compiler(), *STRICT, *flags(), source, *objects, "-o", built])
-        return built
+        link = [*command, source, "-o"]
+        return once(folder / source.stem, lambda new: run([*link, new]))
 
     return program
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,17 @@ def run(command: list[str | Path], timeout: float = 120) -> str:
 
 def core_sources() -> list[Path]:
     return sorted([*CORE.glob("*.c"), *(CORE / "compat").glob("*.c")])
+
+
+def once(wanted: Path, make: Callable[[Path], object]) -> Path:
+    """Make this file or folder; pytest's other processes wait until it is whole."""
+    with open(f"{wanted}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not wanted.exists():
+            unfinished = Path(f"{wanted}.unfinished")
+            make(unfinished)
+            unfinished.rename(wanted)
+    return wanted
 
 
 def compile_core(folder: Path, flags: list[str]) -> list[Path]:

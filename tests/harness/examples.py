@@ -44,31 +44,46 @@ def _status(pid: int, thread: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in text.splitlines())
 
 
-def switches(pid: int) -> dict[int, tuple[int, int]]:
-    """How often each thread has gone to sleep, and how often it was interrupted."""
-    return {
-        thread: (
+def switches(pid: int) -> dict[int, tuple[str, int, int]]:
+    """Each thread's state, how often it has gone to sleep, and was interrupted."""
+    found = {}
+    for thread in thread_ids(pid):
+        try:
+            status = _status(pid, thread)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        found[thread] = (
+            status["State"][0],
             int(status["voluntary_ctxt_switches"]),
             int(status["nonvoluntary_ctxt_switches"]),
         )
-        for thread in thread_ids(pid)
-        for status in [_status(pid, thread)]
-    }
+    return found
+
+
+def all_asleep(seen: dict[int, tuple[str, int, int]]) -> bool:
+    return all(state == "S" for state, _, _ in seen.values())
 
 
 def until_asleep(pid: int, threads: Iterable[int]) -> None:
-    """Wait until these threads are blocked in the kernel, and stay there."""
-    for thread in threads:
-        seen = None
+    """Wait until these threads are blocked in the kernel, and stay there.
 
-        def settled(thread: int = thread) -> bool:
-            nonlocal seen
-            status = _status(pid, thread)
-            before = seen
-            seen = (status["State"][0], status["voluntary_ctxt_switches"])
-            return seen[0] == "S" and seen == before
+    Twice in a row no thread of the process may be found running, or about to: it
+    could hold the GIL, which is then what these sleep for.
+    """
+    before: dict[int, tuple[str, int, int]] = {}
+    wanted = set(threads)
 
-        until(settled, f"thread {thread} of {pid} sleeps")
+    def settled() -> bool:
+        nonlocal before
+        last, before = before, switches(pid)
+        return (
+            wanted <= last.keys() & before.keys()
+            and all(last[thread] == before[thread] for thread in wanted)
+            and all_asleep(last)
+            and all_asleep(before)
+        )
+
+    until(settled, f"threads {sorted(wanted)} of {pid} sleep")
 
 
 def signal_thread(pid: int, thread: int, signum: int) -> None:

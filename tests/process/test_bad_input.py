@@ -307,6 +307,7 @@ RUNNER = """
     if situation == "after close":
         c = GracefulKiller()
         c.close()
+        calm()  # its threads have been joined, but the kernel may list them still
     results = {}
     for name, code in json.loads(sys.argv[2]).items():
         before = state()

@@ -110,7 +110,7 @@ def test_stragglers_are_named_before_the_end(program) -> None:
     sections and hooks."""
     child = program(
         """
-        killer = GracefulKiller(grace=1.0)
+        killer = GracefulKiller(grace=3.0)
         never = threading.Event()
         def stuck_here(): never.wait()
         class Stuck(Worker):
@@ -209,11 +209,11 @@ def test_extend_keeps_the_process_alive(program) -> None:
     """After extend() the old deadline passes and nothing happens."""
     child = program(
         """
-        killer = GracefulKiller(grace=0.5)
+        killer = GracefulKiller(grace=1.5)
         print("ready", flush=True)
         killer.wait()
         killer.extend(1000)
-        until(lambda: killer.report().stopping_for > 0.7, "the old deadline is over")
+        until(lambda: killer.report().stopping_for > 1.7, "the old deadline is over")
         killer.close()
         """
     )
@@ -227,11 +227,11 @@ def test_close_lifts_the_deadline(passes) -> None:
     """A killer that was closed in time ends nothing."""
     passes(
         """
-        killer = GracefulKiller(grace=0.2)
+        killer = GracefulKiller(grace=1.5)
         send(SIGTERM)
         start = time.monotonic()
         killer.close()
-        until(lambda: time.monotonic() > start + 0.4, "the deadline is over")
+        until(lambda: time.monotonic() > start + 1.7, "the deadline is over")
         """
     )
 
@@ -402,7 +402,7 @@ def test_section_cut_at_the_deadline(program) -> None:
     """A section that is still open at the deadline is cut: the deadline is yours."""
     child = program(
         """
-        killer = GracefulKiller(grace=0.4)
+        killer = GracefulKiller(grace=3.0)
         with TerminateProtected(name="ledger"):
             print("ready", flush=True)
             threading.Event().wait()

@@ -201,7 +201,7 @@ def test_names_that_are_not_text_are_indexed(start, tmp_path, db) -> None:
 def test_signal_in_the_middle(start_demo, db, signum) -> None:
     """A signal stops it with a whole report, a consistent database and the right
     status; started again it does the rest and nothing twice."""
-    child = start_demo("--pause", 0.02)
+    child = start_demo("--pause", 0.1)  # 7.5 s, of which it gets one
     child.wait_line("indexed")
     child.signal(signum)
     done = child.finish()
@@ -221,10 +221,10 @@ def test_signal_in_the_middle(start_demo, db, signum) -> None:
 @pytest.mark.slow
 def test_second_ctrl_c_waits_for_the_open_sections(start_demo, db) -> None:
     """Ctrl-C twice ends it as soon as no file is half written, and says so."""
-    child = start_demo("--pause", 2)
+    child = start_demo("--pause", 5)
     child.wait_line("indexed")  # after 1 s: each worker is between its two writes
     child.signal(signal.SIGINT)
-    time.sleep(0.6)  # an earlier one would not count as asked again
+    time.sleep(1)  # one that comes within 0.5 s would not count as asked again
     child.signal(signal.SIGINT)
     done = child.finish()
     files, digests = rows(db)
@@ -479,30 +479,31 @@ def test_bad_arguments(start, tmp_path, args, message) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(10))
 def test_stopped_at_100_random_moments(start, tmp_path, part) -> None:
     """No moment leaves a half-written file, and each restart does the rest.
 
-    25 moments in each of four parts, so that one part stays far below the time
+    10 moments in each of ten parts, so that one part stays far below the time
     after which pytest shows all stacks.
     """
-    # 80 files at 0.02 s with 4 workers are 0.4 s of work.
-    tree = make_tree(tmp_path / "tree", 80)
+    # 100 files at 0.04 s with 4 workers are 1 s of work: it is stopped before.
+    count = 100
+    tree = make_tree(tmp_path / "tree", count)
     moments = random.Random(part)
-    for n in range(25):
+    for n in range(10):
         db = tmp_path / f"{n}.db"
         options = ["demo", "--path", tree, "--db", db]
-        child = start(*options, "--pause", 0.02)
-        child.wait_line("80 files to do")
+        child = start(*options, "--pause", 0.04)
+        child.wait_line(f"{count} files to do")
         time.sleep(moments.uniform(0, 0.3))  # the moment itself; nothing is awaited
         child.signal(signal.SIGTERM)
         stopped = child.finish()
-        report = check_stopped(stopped, db, f"SIGTERM from pid {os.getpid()} ", 80)
+        report = check_stopped(stopped, db, f"SIGTERM from pid {os.getpid()} ", count)
         again = start(*options, "--pause", 0).finish()
         files, digests = rows(db)
 
         assert stopped.status == -signal.SIGTERM
         assert again.status == 0
         assert result(again.out)["new"] == report["left"]
-        assert len(files) == 80
+        assert len(files) == count
         assert files == digests

@@ -20,7 +20,7 @@ from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1
 
 import pytest
 from child_process import LIMIT, SCRIPTS, Child
-from examples import EXAMPLES, LAUNCHER, Example, said, switches
+from examples import EXAMPLES, LAUNCHER, Example, all_asleep, said, switches
 from probe import libc, until
 
 DAEMONS = ("daemon_worker.py", "daemon_thread.py", "daemon_rebased.py")
@@ -64,14 +64,14 @@ def test_daemons_use_no_cpu_while_idle(example: Example) -> None:
     children = [example(name) for name in DAEMONS]
     for child in children:
         child.wait_line("ready")
-    before: list[object] = []
+    before: list[dict[int, tuple[str, int, int]]] = []
 
     def at_rest() -> bool:
         """main prints `ready` and then goes to sleep; that is not idle yet."""
         nonlocal before
         last, before = before, [switches(child.pid) for child in children]
         time.sleep(0.2)
-        return last == before
+        return last == before and all(map(all_asleep, before))
 
     until(at_rest, "the daemons are at rest")
 

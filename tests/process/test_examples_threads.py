@@ -105,8 +105,10 @@ def test_no_gil_is_needed(example: Example, to_main: bool) -> None:
 @pytest.mark.slow
 def test_other_code_is_undisturbed(example: Example) -> None:
     """recv() in Python and in C, and time.sleep(1), do not notice the signal."""
-    children = {target: example("undisturbed.py") for target in TARGETS}
-    for target, child in children.items():
+    children = []
+    for target in TARGETS:
+        child = example("undisturbed.py")  # its sleep of 1 s is what time there is
+        children.append(child)
         ids = [child.pid, *map(int, child.wait_line("ready").split()[1:])]
         threads = dict(zip(TARGETS, ids, strict=True))
         until_asleep(child.pid, ids)
@@ -114,7 +116,7 @@ def test_other_code_is_undisturbed(example: Example) -> None:
             signal_thread(child.pid, threads[target], SIGTERM)
         assert threads[target] in thread_ids(child.pid)
 
-    for child in children.values():
+    for child in children:
         done = child.finish()
         assert done.status == -SIGTERM, done.err
         assert said(done.out, "undisturbed") == [

@@ -262,13 +262,13 @@ def test_fork_while_stopping(passes) -> None:
         """
         import warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        killer = GracefulKiller(grace=0.5)
+        killer = GracefulKiller(grace=1.5)
         send(SIGTERM)
         assert killer.event.wait(LIMIT)
         pid = os.fork()
         if not pid:
             start = time.monotonic()
-            until(lambda: time.monotonic() > start + 0.7, "the parent's deadline")
+            until(lambda: time.monotonic() > start + 1.7, "the parent's deadline")
             from gracefulexit import lowlevel
             os._exit(3 if lowlevel.state() == "running" else 4)
         killer.close()

@@ -143,7 +143,7 @@ def test_hook_timeout_leaves_behind(passes) -> None:
     and close() does not wait for it."""
     done = passes(
         """
-        killer = GracefulKiller(hook_timeout=0.1)
+        killer = GracefulKiller(hook_timeout=0.5)
         never, over = threading.Event(), threading.Event()
         order = []
         killer.on_stop(over.set)
@@ -363,7 +363,7 @@ def test_join_keeps_to_the_grace(passes) -> None:
     """Once stopping, join() returns within the grace, before the end of the process."""
     passes(
         """
-        killer = GracefulKiller(grace=1.0)
+        killer = GracefulKiller(grace=3.0)
         release = threading.Event()
         stuck = threading.Thread(target=release.wait, name="stuck")
         killer.add(stuck, stop=lambda: None)

@@ -289,17 +289,22 @@ def test_nothing_while_idle(passes, backend: str) -> None:
             total = {}
             for task in os.listdir("/proc/self/task"):
                 with open(f"/proc/self/task/{task}/status") as f:
-                    total[task] = sum(
-                        int(l.split()[1]) for l in f if "ctxt_switches" in l
-                    )
+                    total[task] = [
+                        l.split()[1] for l in f if "State" in l or "ctxt_switches" in l
+                    ]
             del total[str(os.getpid())]
             return total
         killer = GracefulKiller(backend=sys.argv[1], grace=60)
         worker = Worker(target=killer.wait)
         killer.start(worker)
-        for _ in range(3):
-            killer.wait(0.05)  # settle
-        before = switches()
+        before = {}
+        def settled():
+            global before
+            killer.wait(0.05)
+            last, before = before, switches()
+            asleep = all(state == "S" for state, *_ in before.values())
+            return before == last and asleep
+        until(settled, "all sleep")
         equal(3, len(before))  # watcher, dispatcher, worker
         killer.wait(0.5)
         equal(before, switches())
