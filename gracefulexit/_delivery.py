@@ -22,12 +22,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _core
 from ._info import SignalInfo, info_from_core, with_sender
-from ._layers import in_main_thread, layers, on_python_signal
+from ._layers import HANDED, in_main_thread, layers, on_python_signal
 from ._sections import held, name_of_section, name_of_thread, open_sections
 from ._signals import name_of
 from ._teller import flush
@@ -61,6 +62,16 @@ class Owner(Protocol):
     def exit_of(self, reason: SignalInfo | None, signum: int) -> SystemExit: ...
 
 
+@dataclass(eq=False)
+class Passing:
+    """One signal on its way to main."""
+
+    signum: int
+    # Python's table does not show us: CPython calls the user's handler.
+    by_itself: bool
+    taken: threading.Event = field(default_factory=threading.Event)
+
+
 class Delivery:
     """One of the process. Its fields are changed under the lock of the process,
     but for what main alone touches: due, default, deferred."""
@@ -68,12 +79,9 @@ class Delivery:
     def __init__(self, process: Owner) -> None:
         self._process = process
         # Signals on their way to main, which another thread has handed over.
-        # True: Python's table does not show us, and CPython will call the
-        # user's handler by itself.
-        self.handed: dict[int, bool] = {}
-        self._fresh: dict[int, bool] = {}  # of them: main was not woken yet
+        self.handed: dict[int, Passing] = {}
+        self._fresh: list[Passing] = []  # of them: main was not woken yet
         self._seen: set[int] = set()  # of them: layer 1 has run
-        self._taken = threading.Event()
         self._was_held: set[int] = set()  # by sections, and given back since
         # What main has to do: real signals to send to itself, signals of default
         # disposition to end by, handlers to call.
@@ -271,10 +279,11 @@ class Delivery:
                 self._foreign.append(signum)
             else:
                 direct = signal.getsignal(signum) is not on_python_signal
-                by_itself = direct and callable(owner)
-                if not self._fresh:
-                    self._taken = threading.Event()
-                self.handed[signum] = self._fresh[signum] = by_itself
+                # Merges with one that main has not taken yet.
+                passing = Passing(signum, direct and callable(owner))
+                self._seen.discard(signum)
+                self.handed[signum] = passing
+                self._fresh.append(passing)
             self._notes.append((signum, name_of_section(section)))
         for signum in came:
             _core.held_take(signum)
@@ -289,7 +298,7 @@ class Delivery:
     # ---- to main, from another thread ---------------------------------------
 
     def wake_main(self) -> None:
-        """Main takes over what was handed to it, by `take_over`, or because
+        """Main takes over what was handed to it, by `_take_over`, or because
         CPython calls a handler of the user's.
 
         Main may sit in a system call. It is woken as any Python handler would
@@ -299,18 +308,19 @@ class Delivery:
         if in_main_thread():
             return
         with self._process.lock:  # nobody else wakes it for the same
-            handed, self._fresh = self._fresh, {}
-            taken = self._taken
-        if not handed:
+            fresh, self._fresh = self._fresh, []
+            for passing in fresh:
+                if self._is_handed(passing):
+                    _core.trip(passing.signum)
+        if not fresh:
             return
-        for signum in handed:
-            _core.trip(signum)
         self.lift_if_done()
-        # After that: main runs handlers before pending calls.
-        _core.in_main(functools.partial(_core.insist, self._ran_by_itself))
-        if not all(handed.values()):
-            _core.in_main(self._in_main)
-        nudge = functools.partial(self._nudge_main, handed, taken)
+        # After the trip: main runs handlers before pending calls.
+        _core.in_main(
+            functools.partial(_core.insist, lambda: self._ran_by_itself(fresh))
+        )
+        _core.in_main(lambda: _core.conclude(self._process.catch_up))
+        nudge = functools.partial(self._nudge_main, fresh)
         try:
             threading.Thread(
                 target=nudge, name="gracefulexit-deliver", daemon=True
@@ -318,47 +328,58 @@ class Delivery:
         except RuntimeError:  # CPython 3.12 starts none once main has ended
             nudge()
 
-    def _nudge_main(self, handed: dict[int, bool], taken: threading.Event) -> None:
+    def _is_handed(self, passing: Passing) -> bool:
+        return self.handed.get(passing.signum) is passing
+
+    def _nudge_main(self, fresh: list[Passing]) -> None:
         """Until main has taken it. Where main has no layer of ours and no handler
         of its own (the default), a system call that Python repeats after EINTR
         hides it; then the process dies of the signal, as it would have without us.
         """
-        ends = any(_is_default(s) for s in handed)
-        for pause in (*NUDGES, MAIN_SEES - sum(NUDGES)) if ends else NUDGES:
-            if taken.wait(pause):
-                break
-            for signum in handed:
-                _core.nudge(signum)
-        self._ran_by_itself()
-        while ends and not taken.is_set():
-            # A section may have opened meanwhile: main's own, or while the gate
-            # was open for a while.
-            if _core.section_close():
-                flush()
-                _core.die(next(s for s in handed if _is_default(s)))
-            taken.wait(0.1)
+        pauses = NUDGES
+        ending = [p for p in fresh if not p.by_itself and _is_default(p.signum)]
+        if ending:
+            pauses = (*NUDGES, MAIN_SEES - sum(NUDGES))
+        for pause in pauses:
+            for passing in fresh:
+                if not passing.taken.wait(pause):
+                    _core.nudge(passing.signum)
+        self._ran_by_itself(fresh)
+        for passing in ending:
+            while not passing.taken.wait(0.1) and self._is_handed(passing):
+                # A section may have opened meanwhile: main's own, or while the
+                # gate was open for a while.
+                if _core.section_close():
+                    flush()
+                    _core.die(passing.signum)
 
-    def _ran_by_itself(self) -> None:
+    def _ran_by_itself(self, fresh: list[Passing]) -> None:
         """CPython has called the user's handler, or will without a nudge."""
         with self._process.lock:
-            for signum, by_itself in list(self.handed.items()):
-                if by_itself and signum not in self._seen:
-                    _core.took(signum)
-                    del self.handed[signum]
+            for passing in fresh:
+                signum = passing.signum
+                mine = self._is_handed(passing) and signum not in self._seen
+                if mine and passing.by_itself:
+                    self._taken(signum)
             self._process.refresh()
-            if not self.handed:
-                self._taken.set()
 
-    def _in_main(self) -> None:
-        _core.conclude(self._process.catch_up)
+    def _taken(self, signum: int) -> None:
+        _core.took(signum)
+        self._seen.discard(signum)
+        self.handed.pop(signum).taken.set()
 
     def noticed(self, signum: int, *, late: bool) -> None:
         """Layer 1 has run for it; or, late, has just been laid, and CPython has
         called the user's handler before that, if there is one."""
-        if late and self.handed.get(signum):
-            del self.handed[signum]
-            self._taken.set()
-        elif signum in self.handed:
+        passing = self.handed.get(signum)
+        if passing is None:
+            if layers.wanted.get(signum, 0) in (0, HANDED):
+                # One more has come after the other was taken.
+                self._mains(signum)
+            return
+        if late and passing.by_itself:
+            self._taken(signum)
+        else:
             self._seen.add(signum)
 
     def _mine(self) -> list[int]:
@@ -371,20 +392,20 @@ class Delivery:
             or (_is_default(s) and signal.getsignal(s) is not on_python_signal)
         ]
 
+    def _mains(self, signum: int) -> None:
+        if not _is_default(signum):
+            self.deferred[signum] = None
+        elif signum not in self._default:
+            self._default.append(signum)
+
     def _take_over(self) -> None:
         if not self._mine():
             return
         with self._process.lock:
             for signum in self._mine():
-                _core.took(signum)
-                if not _is_default(signum):
-                    self.deferred[signum] = None
-                elif signum not in self._default:
-                    self._default.append(signum)
-                del self.handed[signum]
-                self._seen.discard(signum)
+                self._mains(signum)
+                self._taken(signum)
             self._process.refresh()
-            self._taken.set()
 
     # ---- in main ------------------------------------------------------------
 

@@ -162,6 +162,10 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     }
     side = ge__enter();
     roles = atomic_load(&s->roles);
+    if (roles & GE_ROLE_HOLD) {
+        /* One of before may be on its way to main; this one waits. */
+        roles &= ~(unsigned)GE_ROLE_TRIP;
+    }
     main = ge__in_main();
     if (main && ge__nudge_came(signum, info)) {
         /* It has done its work by coming; no less when the trap has been

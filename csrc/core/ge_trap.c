@@ -91,6 +91,23 @@ drop_all(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
     }
 }
 
+/* A mark that nobody will take must not be found by who trips next. */
+static void
+forget_trips(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
+{
+    bool waited = false;
+
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (was[s] & ~roles[s] & GE_ROLE_TRIP) {
+            if (!waited) {
+                ge__quiesce(); /* who saw the role has set its mark */
+                waited = true;
+            }
+            atomic_store(&ge__mailbox.signals[s].trip, 0);
+        }
+    }
+}
+
 /* What changes something; under the lock.
  *
  * Armed before the swap: a handler that enters because of the swap finds
@@ -128,6 +145,7 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
     if (*dropped) {
         drop_all(roles, was);
     }
+    forget_trips(roles, was);
     return 0;
 }
 
