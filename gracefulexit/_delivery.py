@@ -54,7 +54,7 @@ class Owner(Protocol):
     @property
     def heard(self) -> set[int]: ...
     def prepare(self) -> None: ...
-    def refresh(self) -> None: ...
+    def refresh(self, *, settling: bool = False) -> None: ...
     def start(self) -> None: ...
     def rest(self) -> None: ...
     def catch_up(self) -> None: ...
@@ -82,6 +82,7 @@ class Delivery:
         self.handed: dict[int, Passing] = {}
         self._fresh: list[Passing] = []  # of them: main was not woken yet
         self._seen: set[int] = set()  # of them: layer 1 has run
+        self._settling = False
         self._was_held: set[int] = set()  # by sections, and given back since
         # What main has to do: real signals to send to itself, signals of default
         # disposition to end by, handlers to call.
@@ -132,6 +133,8 @@ class Delivery:
                 covered = all(wanted.get(s, 0) & ENOUGH for s in section.signals)
                 if layers.dirty or not covered:
                     process.refresh()
+                elif in_main_thread():
+                    layers.reconcile()  # what was laid by other threads
                 if section.timeout is not None:
                     process.start()
         if problem == errno.ECANCELED:
@@ -154,7 +157,7 @@ class Delivery:
     @property
     def looking(self) -> bool:
         """Must openers come by this way, even if nothing is being changed?"""
-        return bool(self._told)
+        return bool(self._told) or self._settling
 
     # ---- the gate -----------------------------------------------------------
 
@@ -198,8 +201,7 @@ class Delivery:
     def _lift(self) -> None:
         self._gates += 1
         self._said.clear()
-        if _core.state() != _core.HURRY:
-            _core.gate_lift()
+        _core.gate_lift()
         for waiter, loop in list(self._waiters.items()):
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 loop.call_soon_threadsafe(_wake, waiter)
@@ -223,7 +225,8 @@ class Delivery:
     # ---- the end of the last section ----------------------------------------
 
     def steps(self, section: _core.Section) -> tuple[Callable[[], object], ...]:
-        settle = functools.partial(self.settle, section)
+        # Main may be in the middle of settling, and this in a handler of its.
+        settle = functools.partial(self.settle, section, self._settling)
         return (
             settle,
             self.wake_main,
@@ -234,7 +237,7 @@ class Delivery:
             self.say_left,
         )
 
-    def settle(self, section: _core.Section) -> None:
+    def settle(self, section: _core.Section, outer: bool = False) -> None:
         """Give back what only sections wanted, and take what had come.
 
         A signal that comes while this runs:
@@ -245,22 +248,24 @@ class Delivery:
           after it: it waits for the lock, and lays the layers again
         """
         with self._process.lock:
+            self._settling = True
             _core.look(True)
             if _core.sections() == 0:
                 self._was_held |= {
                     s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD
                 }
                 self._take_held(section)
-                self._process.refresh()
+                self._process.refresh(settling=True)
                 # What came before the give-back, after the first look.
                 while self._take_held(section):
-                    self._process.refresh()
+                    self._process.refresh(settling=True)
                 _core.send(self._foreign, False, self._foreign)
                 self._was_held.clear()
                 if self._due or self._fresh:
                     # Who opened one now would hold what is being delivered.
                     _core.gate_shut()
                 self._process.rest()
+            self._settling = outer
             _core.look(self.looking)
 
     def _take_held(self, section: _core.Section) -> bool:
@@ -371,16 +376,16 @@ class Delivery:
     def noticed(self, signum: int, *, late: bool) -> None:
         """Layer 1 has run for it; or, late, has just been laid, and CPython has
         called the user's handler before that, if there is one."""
-        passing = self.handed.get(signum)
-        if passing is None:
-            if layers.wanted.get(signum, 0) in (0, HANDED):
-                # One more has come after the other was taken.
-                self._mains(signum)
-            return
-        if late and passing.by_itself:
-            self._taken(signum)
-        else:
-            self._seen.add(signum)
+        with self._process.lock:
+            passing = self.handed.get(signum)
+            if passing is None:
+                if layers.wanted.get(signum, 0) in (0, HANDED):
+                    # One more has come after the other was taken.
+                    self._mains(signum)
+            elif late and passing.by_itself:
+                self._taken(signum)
+            else:
+                self._seen.add(signum)
 
     def _mine(self) -> list[int]:
         """What is main's to take. Where Python's table shows us, only after layer 1

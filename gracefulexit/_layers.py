@@ -34,8 +34,10 @@ log = logging.getLogger("gracefulexit")
 # handler that C code installed.
 Handler = Any
 
-# Only on its way from a section to main: Python's table is right as it is.
+# On its way from a section to main: Python's table is right as it is.
 HANDED = _core.ROLE_COUNT | _core.ROLE_TRIP
+# The roles that only sections ask for.
+FOR_SECTIONS = HANDED | _core.ROLE_HOLD | _core.ROLE_GATE
 
 
 def in_main_thread() -> bool:
@@ -83,11 +85,24 @@ class Layers:
         self.wanted = dict(roles)
         if in_main_thread():
             self.reconcile()
-        elif not _core.in_main(functools.partial(_core.insist, self.reconcile)):
-            # 32 calls are pending already, and each of them is main's next
-            # step: layer 2 stands, and layer 1 follows at the next change.
-            log.debug("no room for a pending call; layer 1 follows later")
+        elif self._is_mains_affair():
+            reconcile = functools.partial(_core.insist, self.reconcile)
+            if not _core.in_main(reconcile):
+                # 32 calls are pending already, and each of them is main's next
+                # step: layer 2 stands, and layer 1 follows at the next change.
+                log.debug("no room for a pending call; layer 1 follows later")
+        self._note_bare()
         self.dirty = False
+
+    def _is_mains_affair(self) -> bool:
+        """Not the sections of other threads, unless main has been in one: a thread
+        that opens one after the other would have main do nothing else."""
+        extra = [s for s, roles in self.wanted.items() if roles & ~FOR_SECTIONS]
+        return not self.laid.issubset(self.wanted) or not self.laid.issuperset(extra)
+
+    def _note_bare(self) -> None:
+        """Main's next outermost section lays what is missing."""
+        _core.bare(not self.laid.issuperset(self.wanted))
 
     def reconcile(self) -> None:
         """Make Python's table what is wanted now. Main thread only.
@@ -97,6 +112,7 @@ class Layers:
         """
         if self._inside:
             return
+        in_section = _core.inside(threading.get_ident())
         try:
             self._inside = True
             for signum in set(self.wanted) | self.laid:
@@ -104,8 +120,11 @@ class Layers:
                     roles = self.wanted.get(signum, 0)
                     if not roles:
                         self._give_back(signum)
-                    elif signum not in self.laid and roles != HANDED:
+                    elif signum not in self.laid and (
+                        roles & ~FOR_SECTIONS or (in_section and roles != HANDED)
+                    ):
                         self.lay(signum)
+            self._note_bare()
         finally:
             self._inside = False
 

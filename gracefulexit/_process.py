@@ -246,24 +246,38 @@ class Process:
 
     # ---- what the core shall do ---------------------------------------------
 
-    def refresh(self, without: Member | None = None) -> None:
-        """Tell the core what killers and sections want. Under the lock."""
+    def refresh(
+        self, without: Member | None = None, *, settling: bool = False
+    ) -> None:
+        """Tell the core what killers and sections want. Under the lock.
+
+        `settling`: by who has left the last section. Nobody else gives up what
+        sections held:
+          leaver:  is the last, and has something to settle
+          here:    no section is open, gives back
+          leaver:  finds nothing held, and the signal is lost
+        """
         killers = [k for k in self.killers if k is not without]
-        handed = self.delivery.handed
-        if layers.dirty or _roles(killers, held(), handed) != layers.wanted:
+        if layers.dirty or self._wanted(killers, settling) != layers.wanted:
             # From here on openers wait for the lock, and who is open is known:
             #   opener:  counted, listed      then  looks who hears its signals
             #   here:    openers wait         then  the list, then the change
             _core.look(True)
-            layers.apply(_roles(killers, held(), handed))
+            layers.apply(self._wanted(killers, settling))
             _core.look(self.delivery.looking)
-        if killers and _core.state() != _core.HURRY:
+        if killers:
             _core.gate_lift()  # workers open what they need to finish
         deciding = self._kept + killers
         if deciding:
             graces = [k.grace for k in deciding if k.grace is not None]
             how = _exit_how(deciding[0].exit_status)
             _core.policy(min(graces, default=None), how)
+
+    def _wanted(self, killers: list[Member], settling: bool) -> dict[int, int]:
+        holds = held()
+        if not settling:
+            holds |= {s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD}
+        return _roles(killers, holds, self.delivery.handed)
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -329,8 +343,8 @@ class Process:
             return None
         known = self._reason
         if known is None or known.when != raw[5]:
+            # Not kept: the dispatcher may be adding the sender at this moment.
             known = info_from_core(raw, "" if raw[0] else self._message)
-            self._reason = known
         return known
 
     def remaining(self) -> float | None:

@@ -29,6 +29,7 @@ ge_fork_child(unsigned sections)
     }
     for (int s = 1; s < GE_NSIG; s++) {
         atomic_store(&ge__mailbox.signals[s].count, 0);
+        atomic_store(&ge__mailbox.signals[s].covered, false);
         atomic_store(&ge__mailbox.signals[s].nudged, 0);
         ge__record_clear(&ge__mailbox.signals[s].first);
         ge__record_clear(&ge__mailbox.signals[s].last);

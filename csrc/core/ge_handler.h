@@ -15,7 +15,8 @@ struct ge__action {
 };
 
 struct ge__signal {
-    atomic_uint roles; /* 0: not ours */
+    atomic_uint roles;   /* 0: not ours */
+    atomic_bool covered; /* heard or held, and the kernel's table says so */
     _Atomic(uint64_t) count;
     atomic_uint held;
     atomic_uint trip;   /* 1: the main thread has yet to take it */

@@ -103,8 +103,23 @@ bool
 ge_covered(int signum)
 {
     return ge__valid(signum) &&
-           atomic_load(&ge__mailbox.signals[signum].roles) &
-               (GE_ROLE_STOP | GE_ROLE_HOLD);
+           atomic_load(&ge__mailbox.signals[signum].covered);
+}
+
+bool
+ge__gate_wanted(void)
+{
+    if (ge_state() == GE_HURRY) {
+        return true;
+    }
+    for (int i = 1; i < GE_NSIG; i++) {
+        struct ge__signal *s = &ge__mailbox.signals[i];
+
+        if (atomic_load(&s->roles) & GE_ROLE_GATE && atomic_load(&s->held)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint64_t

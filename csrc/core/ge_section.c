@@ -68,10 +68,17 @@ ge_gate(void)
 void
 ge_gate_lift(void)
 {
-    if (atomic_fetch_and(&word, ~GATE) & GATE) {
-        atomic_store(&shut_since, 0);
-        ge__latch_wake(GE_AT_GATE);
+    if (!ge_gate() || ge__gate_wanted()) {
+        return;
     }
+    atomic_fetch_and(&word, ~GATE);
+    atomic_store(&shut_since, 0);
+    if (ge__gate_wanted()) {
+        /* A handler came in between, whose gate this was:
+         *   handler:  the fact, then shuts     here:  lifts, then the fact */
+        ge_gate_shut(ge_now());
+    }
+    ge__latch_wake(GE_AT_GATE);
 }
 
 static int

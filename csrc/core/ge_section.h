@@ -47,10 +47,14 @@ bool ge_gate(void);
  * Sleep at GE_AT_GATE. Call from: any thread. */
 int64_t ge_gate_opens(int64_t now);
 
-/* The signals that were held have been taken. Call from: any thread. */
+/* Let all in, unless the gate is to be shut: a signal is held, or the process
+ * is in a hurry. Call from: any thread. */
 void ge_gate_lift(void);
 
 /* ---- for the core alone --------------------------------------------------- */
+
+/* Has the gate a reason to be shut? */
+bool ge__gate_wanted(void);
 
 /* The process goes on after all (the last killer was closed). */
 void ge__section_reopen(void);

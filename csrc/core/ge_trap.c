@@ -91,19 +91,26 @@ drop_all(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
     }
 }
 
-/* A mark that nobody will take must not be found by who trips next. */
+/* Every change is waited for: a handler that read the roles of before has
+ * done what they said when this returns.
+ *   handler:  reads HOLD               here:  HOLD becomes TRIP, looks at held
+ *   handler:  held++, for nobody
+ * and, the other way round:
+ *   handler:  reads 0                  here:  takes it, a section opens
+ *   handler:  default action, in the section */
 static void
-forget_trips(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
+published(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
 {
-    bool waited = false;
-
+    if (memcmp(roles, was, GE_NSIG * sizeof roles[0]) != 0) {
+        ge__quiesce();
+    }
     for (int s = 1; s < GE_NSIG; s++) {
         if (was[s] & ~roles[s] & GE_ROLE_TRIP) {
-            if (!waited) {
-                ge__quiesce(); /* who saw the role has set its mark */
-                waited = true;
-            }
+            /* Nobody will take it; who trips next must not find it. */
             atomic_store(&ge__mailbox.signals[s].trip, 0);
+        }
+        if (roles[s] & (GE_ROLE_STOP | GE_ROLE_HOLD)) {
+            atomic_store(&ge__mailbox.signals[s].covered, true);
         }
     }
 }
@@ -119,6 +126,9 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
 
     for (int s = 1; s < GE_NSIG; s++) {
         hold = hold || roles[s] & GE_ROLE_HOLD;
+        if (!(roles[s] & (GE_ROLE_STOP | GE_ROLE_HOLD))) {
+            atomic_store(&ge__mailbox.signals[s].covered, false);
+        }
         was[s] = atomic_exchange(&ge__mailbox.signals[s].roles, roles[s]);
         if (roles[s] == 0) {
             *dropped = *dropped || was[s] != 0;
@@ -145,7 +155,7 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
     if (*dropped) {
         drop_all(roles, was);
     }
-    forget_trips(roles, was);
+    published(roles, was);
     return 0;
 }
 

@@ -157,7 +157,7 @@ enter_quickly(struct gepy_section *self, uint64_t serial)
         }
         Py_DECREF(said);
     }
-    return covered(self) ? 0 : 1;
+    return covered(self) && !(gepy_bare && gepy_in_main()) ? 0 : 1;
 }
 
 PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nOpen the section.");

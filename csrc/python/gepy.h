@@ -106,6 +106,9 @@ bool gepy_in_main(void);
 /* Main has something to do when it leaves its outermost section. */
 extern atomic_bool gepy_main_owes;
 
+/* Something is held that Python's table does not show: main lays that. */
+extern atomic_bool gepy_bare;
+
 /* Count and list it; results as of ge_section_enter(). */
 int gepy_open(struct gepy_opened *o, bool locked, enum ge_opener who);
 

@@ -18,7 +18,7 @@ static PyMutex lock;
 static struct gepy_opened *newest;
 static uint64_t last_serial;
 static unsigned long main_ident;
-atomic_bool gepy_main_owes;
+atomic_bool gepy_main_owes, gepy_bare;
 
 uint64_t
 gepy_serial(void)
@@ -146,6 +146,17 @@ owes(PyObject *module, PyObject *arg)
 {
     (void)module;
     atomic_store(&gepy_main_owes, PyObject_IsTrue(arg) == 1);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(bare_doc, "bare(yes, /)\n--\n\n"
+                       "Main has something to lay when it opens a section.");
+
+static PyObject *
+bare(PyObject *module, PyObject *arg)
+{
+    (void)module;
+    atomic_store(&gepy_bare, PyObject_IsTrue(arg) == 1);
     Py_RETURN_NONE;
 }
 
@@ -332,6 +343,7 @@ keep_own_sections(PyObject *module, PyObject *unused)
 PyMethodDef gepy_opened_methods[] = {
     { "main_is", main_is, METH_O, main_is_doc },
     { "owes", owes, METH_O, owes_doc },
+    { "bare", bare, METH_O, bare_doc },
     { "inside", inside, METH_VARARGS, inside_doc },
     { "is_open", is_open, METH_O, is_open_doc },
     { "new_serial", new_serial, METH_NOARGS, new_serial_doc },
