@@ -16,7 +16,6 @@ import contextlib
 import errno
 import functools
 import logging
-import os
 import signal
 import sys
 import threading
@@ -48,9 +47,10 @@ ENOUGH = _core.ROLE_STOP | _core.ROLE_HOLD
 class Owner(Protocol):
     """What is needed of the process."""
 
-    lock: Any
     main_ended: float | None
 
+    @property
+    def lock(self) -> Any: ...
     @property
     def heard(self) -> set[int]: ...
     def prepare(self) -> None: ...
@@ -96,6 +96,7 @@ class Delivery:
         self._gates = 0  # how often the gate was lifted, to tell things once
         self._said: set[str] = set()
         self._drained = False  # main is ending the process, and none can open
+        self.delivered = False  # has any of them ever come?
         self._foreign: list[int] = []  # for handlers of C code
         self._notes: list[tuple[int, str]] = []  # for the log, outside the lock
         self._waiters: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
@@ -289,6 +290,7 @@ class Delivery:
                 self._seen.discard(signum)
                 self.handed[signum] = passing
                 self._fresh.append(passing)
+            self.delivered = True
             self._notes.append((signum, name_of_section(section)))
         for signum in came:
             _core.held_take(signum)
@@ -341,7 +343,7 @@ class Delivery:
         of its own (the default), a system call that Python repeats after EINTR
         hides it; then the process dies of the signal, as it would have without us.
         """
-        pauses = NUDGES
+        pauses: tuple[float, ...] = NUDGES
         ending = [p for p in fresh if not p.by_itself and _is_default(p.signum)]
         if ending:
             pauses = (*NUDGES, MAIN_SEES - sum(NUDGES))
@@ -438,12 +440,11 @@ class Delivery:
         self._tell_threads(reason)
         return self._process.exit_of(reason, signum), self._default
 
+    def owes(self) -> bool:
+        return bool(self.handed or self._default or self.deferred)
+
     def catch_up(self) -> None:
-        """What main has to do and could not do inside a section of its own."""
-        if _core.inside(threading.get_ident()):
-            if self.handed or self._default or self.deferred:
-                _core.owes(True)
-            return
+        """What main has to do, and must not inside a section of its own."""
         self._take_over()
         while self.deferred:
             signum = next(iter(self.deferred))

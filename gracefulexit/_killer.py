@@ -507,8 +507,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             counts={name_of(int(s)): n for s, n in self.counts.items()},
             workers=tuple(m.report(stopped) for m in self._members.snapshot()),
             sections=tuple(
-                SectionReport(s.name, s.thread, now - s.since)
-                for s in open_sections()
+                SectionReport(s.name, s.thread, now - s.since) for s in open_sections()
             ),
             hooks=self._hooks.report(),
             phases=dict(self._phases),

@@ -19,6 +19,7 @@ import logging
 import os
 import signal
 import threading
+import time
 
 # signal.signal() without the bytecodes around it.
 from _signal import signal as set_python_table  # type: ignore[import-not-found]
@@ -36,6 +37,7 @@ Handler = Any
 
 # On its way from a section to main: Python's table is right as it is.
 HANDED = _core.ROLE_COUNT | _core.ROLE_TRIP
+ASK_MAIN = 0.05  # seconds, at the least, between two requests to lay for others
 # The roles that only sections ask for.
 FOR_SECTIONS = HANDED | _core.ROLE_HOLD | _core.ROLE_GATE
 
@@ -72,6 +74,7 @@ class Layers:
         # and waits for that one, while another thread has that one and waits.
         self.lock = threading.RLock()
         self._inside = False
+        self._asked = 0.0  # when main was asked to lay what others hold
 
     def apply(self, roles: Mapping[int, int]) -> None:
         """Make `roles` the wanted state, from any thread.
@@ -95,10 +98,18 @@ class Layers:
         self.dirty = False
 
     def _is_mains_affair(self) -> bool:
-        """Not the sections of other threads, unless main has been in one: a thread
-        that opens one after the other would have main do nothing else."""
-        extra = [s for s, roles in self.wanted.items() if roles & ~FOR_SECTIONS]
-        return not self.laid.issubset(self.wanted) or not self.laid.issuperset(extra)
+        """For the sections of other threads not every time: one that opens section
+        after section would have main do nothing else."""
+        missing = [s for s in self.wanted if s not in self.laid]
+        if not self.laid.issubset(self.wanted) or any(
+            self.wanted[s] & ~FOR_SECTIONS for s in missing
+        ):
+            return True
+        now = time.monotonic()
+        if not missing or now - self._asked < ASK_MAIN:
+            return False
+        self._asked = now
+        return True
 
     def _note_bare(self) -> None:
         """Main's next outermost section lays what is missing."""
@@ -112,7 +123,6 @@ class Layers:
         """
         if self._inside:
             return
-        in_section = _core.inside(threading.get_ident())
         try:
             self._inside = True
             for signum in set(self.wanted) | self.laid:
@@ -120,9 +130,7 @@ class Layers:
                     roles = self.wanted.get(signum, 0)
                     if not roles:
                         self._give_back(signum)
-                    elif signum not in self.laid and (
-                        roles & ~FOR_SECTIONS or (in_section and roles != HANDED)
-                    ):
+                    elif signum not in self.laid and roles != HANDED:
                         self.lay(signum)
             self._note_bare()
         finally:

@@ -16,13 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import _core
+from ._delivery import Delivery
 from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
 from ._info import SignalInfo, info_from_core, with_sender
-from ._delivery import Delivery
 from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signal
 from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
@@ -86,7 +86,7 @@ class Process:
     # ---- killers ------------------------------------------------------------
 
     @property
-    def lock(self) -> threading.RLock:  # type: ignore[valid-type]
+    def lock(self) -> Any:
         """Protects killers, the roles in the core, and the life of watcher and
         dispatcher. User code never runs under it but for a Python signal handler
         that interrupts main, and no thread of ours is waited for but the native
@@ -246,9 +246,7 @@ class Process:
 
     # ---- what the core shall do ---------------------------------------------
 
-    def refresh(
-        self, without: Member | None = None, *, settling: bool = False
-    ) -> None:
+    def refresh(self, without: Member | None = None, *, settling: bool = False) -> None:
         """Tell the core what killers and sections want. Under the lock.
 
         `settling`: by who has left the last section. Nobody else gives up what
@@ -380,20 +378,24 @@ class Process:
         if not in_main_thread():
             return
         if _core.inside(threading.get_ident()):
-            _core.owes(True)
+            if self._raising() or self.delivery.owes():
+                _core.owes(True)
             return
         self.delivery.catch_up()
         _core.owes(False)
-        if self._raised or _core.state() == _core.RUNNING:
-            return
-        for killer in self.killers:
-            if killer.raises is not None and killer._ready:
+        for killer in self._raising():
+            if killer.raises is not None:  # for the type checker
                 if issubclass(killer.raises, GracefulExit):
                     error = killer._exception()
                 else:
                     error = killer.raises()
                 self._raised = True  # nothing is called between this and the raise
                 raise error
+
+    def _raising(self) -> list[Member]:
+        if self._raised or _core.state() == _core.RUNNING:
+            return []
+        return [k for k in self.killers if k.raises is not None and k._ready]
 
     def _note_end_of_main(self) -> None:
         """Main has returned or unwound, and is about to wait for other threads."""
@@ -468,6 +470,8 @@ class Process:
     # ---- the end of the process, forks --------------------------------------
 
     def _at_interpreter_exit(self) -> None:
+        if self.delivery.delivered:
+            self.delivery.drain()  # who ends by a signal ends no section by it
         for killer in reversed(list(self.killers)):
             killer._at_interpreter_exit()
 

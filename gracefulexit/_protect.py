@@ -212,8 +212,8 @@ def _tasks_own(section: TerminateProtected) -> list[int]:
 TerminateProtected.__signature__ = inspect.signature(  # type: ignore[attr-defined]
     TerminateProtected._parse
 ).replace(
-    parameters=list(
-        inspect.signature(TerminateProtected._parse).parameters.values()
-    )[1:],
+    parameters=list(inspect.signature(TerminateProtected._parse).parameters.values())[
+        1:
+    ],
     return_annotation=inspect.Signature.empty,
 )

@@ -36,6 +36,7 @@ struct ge__mailbox {
     _Atomic(uint64_t) word; /* state in the two lowest bits, time above */
     struct ge_record stop;
     _Atomic(struct ge_cell *) cells[GE_MAX_CELLS];
+    atomic_bool holding; /* there are signals of GE_ROLE_HOLD */
     atomic_int have_main;
     pthread_t main; /* valid while have_main */
     struct ge__signal signals[GE_NSIG];

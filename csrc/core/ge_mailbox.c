@@ -100,6 +100,12 @@ ge_main_is(pthread_t main)
 }
 
 bool
+ge_holding(void)
+{
+    return atomic_load(&ge__mailbox.holding);
+}
+
+bool
 ge_covered(int signum)
 {
     return ge__valid(signum) &&

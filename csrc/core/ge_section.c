@@ -3,26 +3,12 @@
 #include "ge_platform.h"
 
 #include "ge_fork.h"
+#include "ge_gate.h"
 #include "ge_latch.h"
 #include "ge_section.h"
 
 #include <errno.h>
 #include <stdatomic.h>
-
-/* One word, so that nothing can open between a look and what follows from it:
- *   CLOSED: swapped in for "none is open": the process ends.
- *   GATE:   a signal waits for the open sections; who has none open waits.
- *   LOOK:   what is held is being changed; openers go by way of the lock that
- *           the changer holds.
- * Rejected: a count and flags beside it. Between the count's 0 and the flag's
- * "closed" a section opens, and the process ends in it. */
-#define CLOSED 0x80000000u
-#define GATE 0x40000000u
-#define LOOK 0x20000000u
-#define COUNT 0x1fffffffu
-
-static atomic_uint word;
-static _Atomic(int64_t) shut_since; /* 0: not known yet; counts as open */
 
 /* 1 s shut, 1 s open, 2 s shut, 2 s open, ... A function of the clock: the
  * handler that shuts the gate starts no timer, and nobody opens it. Sections
@@ -31,9 +17,9 @@ static _Atomic(int64_t) shut_since; /* 0: not known yet; counts as open */
 int64_t
 ge_gate_opens(int64_t now)
 {
-    int64_t start = atomic_load(&shut_since), length = GE_NS_PER_S;
+    int64_t start = atomic_load(&ge__shut_since), length = GE_NS_PER_S;
 
-    if (!(atomic_load(&word) & GATE) || start == 0) {
+    if (!(atomic_load(&ge__sections) & GE__GATE) || start == 0) {
         return 0;
     }
     while (now >= start + 2 * length && length < GE_NEVER / 8) {
@@ -43,26 +29,10 @@ ge_gate_opens(int64_t now)
     return now < start + length ? start + length : 0;
 }
 
-void
-ge_gate_shut(int64_t now)
-{
-    int64_t none = 0;
-
-    (void)atomic_compare_exchange_strong(&shut_since, &none, now);
-    atomic_fetch_or(&word, GATE);
-}
-
-void
-ge_gate_shut_anew(int64_t now)
-{
-    atomic_store(&shut_since, now);
-    atomic_fetch_or(&word, GATE);
-}
-
 bool
 ge_gate(void)
 {
-    return (atomic_load(&word) & GATE) != 0;
+    return (atomic_load(&ge__sections) & GE__GATE) != 0;
 }
 
 void
@@ -71,8 +41,8 @@ ge_gate_lift(void)
     if (!ge_gate() || ge__gate_wanted()) {
         return;
     }
-    atomic_fetch_and(&word, ~GATE);
-    atomic_store(&shut_since, 0);
+    atomic_fetch_and(&ge__sections, ~GE__GATE);
+    atomic_store(&ge__shut_since, 0);
     if (ge__gate_wanted()) {
         /* A handler came in between, whose gate this was:
          *   handler:  the fact, then shuts     here:  lifts, then the fact */
@@ -84,26 +54,26 @@ ge_gate_lift(void)
 static int
 enter(enum ge_opener who, unsigned refused)
 {
-    unsigned was = atomic_load(&word);
+    unsigned was = atomic_load(&ge__sections);
 
     do {
-        if (was & CLOSED && who != GE_LAST) {
+        if (was & GE__CLOSED && who != GE_LAST) {
             return -ECANCELED;
         }
         if (was & refused) {
             return -EBUSY;
         }
-        if (was & GATE && who == GE_OUTSIDE && ge_gate_opens(ge_now()) != 0) {
+        if (was & GE__GATE && who == GE_OUTSIDE && ge_gate_opens(ge_now()) != 0) {
             return -EAGAIN;
         }
-    } while (!atomic_compare_exchange_weak(&word, &was, was + 1u));
+    } while (!atomic_compare_exchange_weak(&ge__sections, &was, was + 1u));
     return 0;
 }
 
 int
 ge_section_enter(enum ge_opener who)
 {
-    return enter(who, LOOK);
+    return enter(who, GE__LOOK);
 }
 
 int
@@ -115,54 +85,54 @@ ge_section_enter_locked(enum ge_opener who)
 unsigned
 ge_section_leave(void)
 {
-    unsigned left = atomic_fetch_sub(&word, 1u) - 1u;
+    unsigned left = atomic_fetch_sub(&ge__sections, 1u) - 1u;
 
-    if ((left & COUNT) == 0) {
+    if ((left & GE__COUNT) == 0) {
         if (ge_state() == GE_HURRY) {
             ge_poke(); /* the end was waiting for this */
         }
         ge__latch_wake(GE_AT_GATE); /* somebody may wait for the drain */
     }
-    return left & COUNT;
+    return left & GE__COUNT;
 }
 
 unsigned
 ge_sections(void)
 {
-    return atomic_load(&word) & COUNT;
+    return atomic_load(&ge__sections) & GE__COUNT;
 }
 
 bool
 ge_section_look(bool on)
 {
     unsigned was =
-        on ? atomic_fetch_or(&word, LOOK) : atomic_fetch_and(&word, ~LOOK);
+        on ? atomic_fetch_or(&ge__sections, GE__LOOK) : atomic_fetch_and(&ge__sections, ~GE__LOOK);
 
-    return (was & LOOK) != 0;
+    return (was & GE__LOOK) != 0;
 }
 
 bool
 ge_section_close(void)
 {
-    unsigned was = atomic_load(&word);
+    unsigned was = atomic_load(&ge__sections);
 
     do {
-        if (was & COUNT) {
+        if (was & GE__COUNT) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak(&word, &was, was | CLOSED));
+    } while (!atomic_compare_exchange_weak(&ge__sections, &was, was | GE__CLOSED));
     return true;
 }
 
 void
 ge__section_reopen(void)
 {
-    atomic_fetch_and(&word, ~CLOSED);
+    atomic_fetch_and(&ge__sections, ~GE__CLOSED);
 }
 
 void
 ge__section_fork_child(unsigned sections)
 {
-    atomic_store(&word, sections);
-    atomic_store(&shut_since, 0);
+    atomic_store(&ge__sections, sections);
+    atomic_store(&ge__shut_since, 0);
 }

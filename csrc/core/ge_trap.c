@@ -15,7 +15,6 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before[GE_NSIG];
 static bool known[GE_NSIG];
-static atomic_bool holding;
 
 static void
 publish(struct ge__action *a, const struct sigaction *sa)
@@ -92,12 +91,10 @@ drop_all(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
 }
 
 /* Every change is waited for: a handler that read the roles of before has
- * done what they said when this returns.
- *   handler:  reads HOLD               here:  HOLD becomes TRIP, looks at held
- *   handler:  held++, for nobody
- * and, the other way round:
- *   handler:  reads 0                  here:  takes it, a section opens
- *   handler:  default action, in the section */
+ * done what they said when this returns. Else, for a change from HOLD:
+ *   handler:  reads HOLD    here:  looks at held    handler:  held++
+ * and for one from 0:
+ *   handler:  reads 0    here:  a section opens    handler:  default action */
 static void
 published(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
 {
@@ -134,9 +131,8 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
             *dropped = *dropped || was[s] != 0;
             continue;
         }
-        bool restart_differs =
-            (roles[s] ^ was[s]) & (GE_ROLE_TRIP | GE_ROLE_CHAIN);
-        if (was[s] == 0 || (restart_differs && ge_trap_ours(s))) {
+        bool restart = (roles[s] ^ was[s]) & (GE_ROLE_TRIP | GE_ROLE_CHAIN);
+        if (was[s] == 0 || (restart && ge_trap_ours(s))) {
             int rc = swap_in(s, roles[s]);
 
             if (rc < 0) {
@@ -151,7 +147,7 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
             }
         }
     }
-    atomic_store(&holding, hold);
+    atomic_store(&ge__mailbox.holding, hold);
     if (*dropped) {
         drop_all(roles, was);
     }
@@ -267,12 +263,6 @@ ge_trap_ours(int signum)
     return sigaction(signum, NULL, &now) == 0 && ge__is_ours(&now);
 }
 
-bool
-ge_holding(void)
-{
-    return atomic_load(&holding);
-}
-
 int
 ge_trap_after_us(int signum, struct sigaction *out)
 {
@@ -300,7 +290,7 @@ ge__trap_fork_child(void)
 {
     /* Another thread of the parent may have held it at the fork. */
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    atomic_store(&holding, false);
+    atomic_store(&ge__mailbox.holding, false);
     for (int s = 1; s < GE_NSIG; s++) {
         if (atomic_exchange(&ge__mailbox.signals[s].roles, 0) != 0) {
             give_back(s);

@@ -14,17 +14,6 @@ look(PyObject *module, PyObject *arg)
     return PyBool_FromLong(ge_section_look(PyObject_IsTrue(arg) == 1));
 }
 
-PyDoc_STRVAR(holding_doc, "holding()\n--\n\n"
-                          "Are there signals that only sections want?");
-
-static PyObject *
-holding(PyObject *module, PyObject *unused)
-{
-    (void)module;
-    (void)unused;
-    return PyBool_FromLong(ge_holding());
-}
-
 PyDoc_STRVAR(close_doc, "section_close()\n--\n\n"
                         "If none is open, none can open any more; is it so?");
 
@@ -144,7 +133,6 @@ drain(PyObject *module, PyObject *unused)
 
 PyMethodDef gepy_gate_methods[] = {
     { "look", look, METH_O, look_doc },
-    { "holding", holding, METH_NOARGS, holding_doc },
     { "section_close", section_close, METH_NOARGS, close_doc },
     { "gate", gate, METH_NOARGS, gate_doc },
     { "gate_shut", gate_shut, METH_NOARGS, shut_doc },

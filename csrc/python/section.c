@@ -2,6 +2,9 @@
  * tells of itself. Entering and leaving is entry.c. */
 #include "section.h"
 
+#if PY_VERSION_HEX < 0x030B0000
+#include <frameobject.h>
+#endif
 #include <stddef.h>
 
 static PyObject *default_signals; /* (SIGTERM, SIGINT), for ever */

@@ -84,18 +84,20 @@ repaired_it_is_a_normal_process(enum ge_backend backend)
     atomic_init(&cell.slot, &off);
     cell.on = &on;
     CHECK_EQ(0, ge_cell_add(&cell));
-    take(SIGTERM, GE_ROLE_STOP | GE_ROLE_HOLD | GE_ROLE_TRIP);
+    take(SIGTERM, GE_ROLE_STOP | GE_ROLE_HOLD);
     take(SIGUSR1, 0);
+    take(SIGUSR2, GE_ROLE_TRIP);
     start_and_let_it_turn(backend);
     CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
     CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
+    CHECK_EQ(0, raise(SIGUSR2));
     CHECK_EQ(0, raise(SIGTERM));
     WAIT_FOR(read(fds[0], &byte, 1) == 1); /* the child shares the pipe */
     CHECK_EXITED(0, status_of(repaired, &c));
 
     CHECK_EQ(1, ge_count(SIGTERM)); /* the parent goes on as it was */
     CHECK_EQ(1, ge_held(SIGTERM));
-    CHECK(ge_took(SIGTERM));
+    CHECK(ge_took(SIGUSR2));
     CHECK_EQ(GE_STOPPING, ge_state());
     CHECK(ge_trap_ours(SIGTERM));
     CHECK_EQ(1, ge_sections());

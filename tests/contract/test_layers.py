@@ -32,21 +32,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_members": {"_checks", "_report", "_runners"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
-    "_sections": {"_core", "_info", "_report"},
+    "_sections": {"_core", "_report"},
     "_teller": {"_core", "_info", "_layers", "_sections", "_signals"},
+    "_delivery": {
+        *("_core", "_info", "_layers", "_sections", "_signals", "_teller"),
+    },
     "_process": {
-        *("_core", "_dispatcher", "_errors", "_info", "_layers"),
+        *("_core", "_delivery", "_dispatcher", "_errors", "_info", "_layers"),
         *("_sections", "_signals", "_teller"),
     },
     # What users see.
     "_killer": {
         *("_core", "_callbacks", "_checks", "_hooks", "_info", "_layers"),
-        *("_members", "_process", "_report", "_runners", "_signals", "_stopfd"),
+        *("_members", "_process", "_report", "_runners", "_sections"),
+        *("_signals", "_stopfd"),
     },
     "_workers": {"_checks", "_killer", "_members"},
     "_protect": {
-        *("_core", "_checks", "_info", "_layers", "_process"),
-        *("_sections", "_signals", "_teller"),
+        *("_core", "_checks", "_delivery", "_info", "_process"),
+        *("_sections", "_signals"),
     },
     "lowlevel": {"_core", "_info", "_signals"},
     # _core: to turn a missing one into one clear sentence.
@@ -91,7 +95,9 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_settle.c": {"ge_handler.h", "ge_nudge.h"},
     "core/ge_trap.c": {"ge_fork.h", "ge_handler.h", "ge_nudge.h"},
     "core/ge_section.h": {"ge.h"},
-    "core/ge_section.c": {"ge_fork.h", "ge_latch.h", "ge_section.h"},
+    "core/ge_gate.h": {"ge.h"},
+    "core/ge_gate.c": {"ge_gate.h", "ge_section.h"},
+    "core/ge_section.c": {"ge_fork.h", "ge_gate.h", "ge_latch.h", "ge_section.h"},
     "core/ge_latch.h": {"ge.h"},
     "core/ge_latch_cond.c": {"ge_fork.h", "ge_latch.h"},
     "core/ge_latch_futex.c": {"ge_fork.h", "ge_futex.h", "ge_latch.h"},
@@ -109,7 +115,12 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/end.c": {"gepy.h"},
     "python/flag.c": {"gepy.h"},
     "python/module.c": {"gepy.h"},
-    "python/section.c": {"gepy.h"},
+    "python/gate.c": {"gepy.h"},
+    "python/insist.c": {"gepy.h"},
+    "python/opened.c": {"gepy.h"},
+    "python/section.h": {"gepy.h"},
+    "python/section.c": {"section.h"},
+    "python/entry.c": {"section.h"},
     "python/signals.c": {"gepy.h"},
     "python/watch.c": {"gepy.h"},
 }

@@ -293,7 +293,9 @@ def test_an_asyncio_service_ends(example: Example, signum: int) -> None:
         "second ended",
         "CancelledError",
     ]
-    assert done.err == ""
+    # Asyncio's debug mode also names a step of over 0.1 s; that is the machine.
+    told = [s for s in done.err.splitlines() if not s.startswith("Executing <")]
+    assert told == []
 
 
 # --- Debian's init scripts
@@ -354,7 +356,7 @@ def test_start_stop_daemon(backend: str, tmp_path: Path) -> None:
         with open(reader) as out:
             ready = out.readline()
         pid = int(pidfile.read_text())
-        retry = ("--retry", "TERM/10/KILL/5")
+        retry = ("--retry", "TERM/20/KILL/5")
         with subprocess.Popen(
             [tool, "--stop", "--verbose", "--pidfile", pidfile, *retry],
             stdout=subprocess.PIPE,
