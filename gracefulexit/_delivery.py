@@ -394,7 +394,7 @@ class Delivery:
         has run: CPython will call it, now or soon, and must not find nothing."""
         return [
             s
-            for s in self.handed
+            for s in list(self.handed)
             if s in self._seen
             or (_is_default(s) and signal.getsignal(s) is not on_python_signal)
         ]

@@ -145,7 +145,7 @@ class Layers:
         if there is not None and there is not on_python_signal:
             # Remembered first: signal.signal() runs due handlers, ours maybe.
             self.previous[signum] = there
-            signal.signal(signum, on_python_signal)
+            _core.cover(signum, set_python_table, on_python_signal)
             late = _core.took(signum)
         self.laid.add(signum)
         _core.lay(signum)

@@ -8,6 +8,22 @@
 #include <sched.h>
 
 void
+ge_nudge_bar(int signum, bool on)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+    int64_t until = ge_now() + GE_NS_PER_S;
+
+    /* Who sends one exchanges the same mark first. */
+    if (!on) {
+        atomic_store(&s->nudged, 0);
+        return;
+    }
+    while (atomic_exchange(&s->nudged, 1) == 1 && ge_now() < until) {
+        ge__nudge_settle(signum);
+    }
+}
+
+void
 ge__nudge_settle(int signum)
 {
     struct ge__signal *s = &ge__mailbox.signals[signum];

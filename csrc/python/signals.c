@@ -71,6 +71,31 @@ set_roles(PyObject *module, PyObject *arg)
     return rc < 0 ? gepy_raise(rc, "sigaction") : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(cover_doc,
+             "cover(signum, set_python, handler, /)\n--\n\n"
+             "set_python(signum, handler), and our handler over it; no nudge "
+             "falls in between.");
+
+static PyObject *
+cover(PyObject *module, PyObject *args)
+{
+    PyObject *set_python, *handler, *result;
+    int signum;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O&OO:cover", gepy_signum, &signum,
+                          &set_python, &handler)) {
+        return NULL;
+    }
+    ge_nudge_bar(signum, true);
+    result = PyObject_CallFunction(set_python, "iO", signum, handler);
+    if (result != NULL) {
+        (void)ge_trap_lay(signum, false);
+    }
+    ge_nudge_bar(signum, false);
+    return result;
+}
+
 PyDoc_STRVAR(lay_doc,
              "lay(signum, adopt=False, /)\n--\n\n"
              "Put our handler over what is there; True if it was not ours.");
@@ -125,10 +150,12 @@ leave(PyObject *module, PyObject *args)
         return NULL;
     }
     rc = ge_trap_after_us(signum, &after);
+    ge_nudge_bar(signum, true);
     result = PyObject_CallFunction(set_python, "iO", signum, previous);
     if (result != NULL && rc == 0) {
         (void)sigaction(signum, &after, NULL); /* it was there before */
     }
+    ge_nudge_bar(signum, false);
     return result;
 }
 
@@ -234,6 +261,7 @@ PyMethodDef gepy_signal_methods[] = {
     { "sig_check", sig_check, METH_O, check_doc },
     { "sig_ends", sig_ends, METH_O, ends_doc },
     { "set_roles", set_roles, METH_O, set_roles_doc },
+    { "cover", cover, METH_VARARGS, cover_doc },
     { "lay", lay, METH_VARARGS, lay_doc },
     { "ours", ours, METH_O, ours_doc },
     { "leave", leave, METH_VARARGS, leave_doc },

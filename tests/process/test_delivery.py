@@ -369,7 +369,7 @@ def test_handler_runs_once_a_signal(passes, signum: int) -> None:
         time.sleep(0.12)
         equal(3, len(heard))
         """,
-        signum,
+        int(signum),  # 3.10 writes the name
     )
 
 
@@ -444,9 +444,9 @@ def test_looping_workers_and_main_in_join(program) -> None:
         workers[0].join()
     except GracefulExit:
         say("GracefulExit")
-        for worker in workers:
-            worker.join()
-        equal([0, 1, 2, 3], sorted(got))
+        # Not by join(): up to 3.12 one that was interrupted takes the thread for
+        # ended.
+        until(lambda: len(got) == 4, "all are told")
         say("all ended")
         raise
         """,

@@ -40,7 +40,7 @@ def last_line(text: str) -> str:
 
 def test_every_example_is_run() -> None:
     """No program in docs/examples is without a test."""
-    tests = "".join(p.read_text() for p in Path(__file__).parent.glob("test_example*"))
+    tests = "".join(p.read_text() for p in Path(__file__).parent.glob("test_*.py"))
 
     missing = [p.name for p in EXAMPLES.glob("*.py") if f'"{p.name}"' not in tests]
 

@@ -179,7 +179,7 @@ def test_deadlock_both_ways(passes) -> None:
         + """
     lock = threading.Lock()
     rounds = 0
-    over = time.monotonic() + 2.5
+    over = time.monotonic() + 1.5
     def lock_then_section():
         global rounds
         while time.monotonic() < over:

@@ -550,6 +550,8 @@ def test_default_disposition_from_a_thread(program) -> None:
         async def main():
             threading.Thread(target=work).start()
             opened.wait()
+            with TerminateProtected():
+                pass  # lays layer 1, which wakes main out of select()
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
