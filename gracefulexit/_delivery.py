@@ -87,7 +87,7 @@ class Delivery:
         # What main has to do: real signals to send to itself, signals of default
         # disposition to end by, handlers to call.
         self._due: list[int] = []
-        self._default: list[int] = []
+        self._default: dict[int, None] = {}
         self.deferred: dict[int, None] = {}
         # Idents of the threads that shall end at their next outermost entry,
         # and of what.
@@ -194,9 +194,9 @@ class Delivery:
         are told that they end too."""
         with self._process.lock:
             waiting = any(_core.held(s) for s in held())
-            ends = any(_is_default(s) for s in self.handed)
-            gated = _core.gate() or self._waiters
-            if gated and not (waiting or ends or self._due or self._default):
+            ends = any(_is_default(s) for s in list(self.handed))
+            ours = self._due or self._fresh or self._default
+            if (_core.gate() or self._waiters) and not (waiting or ends or ours):
                 self._lift()
 
     def _lift(self) -> None:
@@ -262,6 +262,10 @@ class Delivery:
                     self._process.refresh(settling=True)
                 _core.send(self._foreign, False, self._foreign)
                 self._was_held.clear()
+                for passing in self._fresh:
+                    # While nobody can open one: CPython may call the user's
+                    # handler by itself.
+                    _core.trip(passing.signum)
                 if self._due or self._fresh:
                     # Who opened one now would hold what is being delivered.
                     _core.gate_shut()
@@ -316,9 +320,6 @@ class Delivery:
             return
         with self._process.lock:  # nobody else wakes it for the same
             fresh, self._fresh = self._fresh, []
-            for passing in fresh:
-                if self._is_handed(passing):
-                    _core.trip(passing.signum)
         if not fresh:
             return
         self.lift_if_done()
@@ -367,13 +368,14 @@ class Delivery:
                 signum = passing.signum
                 mine = self._is_handed(passing) and signum not in self._seen
                 if mine and passing.by_itself:
-                    self._taken(signum)
+                    self.handed.pop(signum, None)
+                    self._done(passing)
             self._process.refresh()
 
-    def _taken(self, signum: int) -> None:
-        _core.took(signum)
-        self._seen.discard(signum)
-        self.handed.pop(signum).taken.set()
+    def _done(self, passing: Passing) -> None:
+        _core.took(passing.signum)
+        self._seen.discard(passing.signum)
+        passing.taken.set()
 
     def noticed(self, signum: int, *, late: bool) -> None:
         """Layer 1 has run for it; or, late, has just been laid, and CPython has
@@ -383,9 +385,10 @@ class Delivery:
             if passing is None:
                 if layers.wanted.get(signum, 0) in (0, HANDED):
                     # One more has come after the other was taken.
-                    self._mains(signum)
+                    self._mains(signum)[signum] = None
             elif late and passing.by_itself:
-                self._taken(signum)
+                self.handed.pop(signum, None)
+                self._done(passing)
             else:
                 self._seen.add(signum)
 
@@ -399,19 +402,19 @@ class Delivery:
             or (_is_default(s) and signal.getsignal(s) is not on_python_signal)
         ]
 
-    def _mains(self, signum: int) -> None:
-        if not _is_default(signum):
-            self.deferred[signum] = None
-        elif signum not in self._default:
-            self._default.append(signum)
+    def _mains(self, signum: int) -> dict[int, None]:
+        """Where main finds it."""
+        return self._default if _is_default(signum) else self.deferred
 
     def _take_over(self) -> None:
         if not self._mine():
             return
         with self._process.lock:
             for signum in self._mine():
-                self._mains(signum)
-                self._taken(signum)
+                # A handler in the middle of this may be here before us.
+                passing = _core.move(signum, self.handed, self._mains(signum))
+                if passing is not None:
+                    self._done(passing)
             self._process.refresh()
 
     # ---- in main ------------------------------------------------------------
@@ -423,17 +426,17 @@ class Delivery:
             return
         default = [s for s in self._due if _is_default(s)]
         others = [s for s in self._due if s not in default]
-        self._default += [s for s in default if s not in self._default]
+        self._default.update(dict.fromkeys(default))
         _core.send(others, True, self._due)
 
-    def owed(self) -> tuple[BaseException, list[int]] | None:
+    def owed(self) -> tuple[BaseException, dict[int, None]] | None:
         """The end of main by a signal of default disposition."""
         if not in_main_thread() or not self._default:
             return None
         if _core.inside(threading.get_ident()):
             _core.owes(True)
             return None
-        signum = self._default[0]
+        signum = next(iter(self._default))
         reason = _reason_for(signum)
         if self._process.main_ended is not None:
             self.end_here(signum)

@@ -209,6 +209,8 @@ def on_python_signal(signum: int, frame: FrameType | None) -> None:
             _act_as_previous(signum, frame)
             return
         _core.relay(signum)
+        if layers.wanted.get(signum, 0) & _core.ROLE_HOLD:
+            return  # a section has it now
     layers.noticed(signum, frame)
 
 

@@ -183,7 +183,9 @@ run_pending(void *callable)
 
     Py_DECREF((PyObject *)callable);
     Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    /* A signal that came meanwhile: main may be about to go back into a system
+     * call, where nobody would look any more. */
+    return result == NULL ? -1 : PyErr_CheckSignals();
 }
 
 PyDoc_STRVAR(in_main_doc,

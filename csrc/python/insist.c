@@ -139,16 +139,16 @@ attempt(PyObject *module, PyObject *args)
     return result;
 }
 
-/* A step of the end that is owed an exception returns (exception, list): the
- * list, which is what made it owe, is emptied with no Python in between. */
+/* A step of the end that is owed an exception returns (exception, dict): the
+ * dict, which is what made it owe, is emptied with no Python in between. */
 static void
 pay(PyObject *result, PyObject **met)
 {
     PyObject *error, *owed;
 
     if (PyTuple_Check(result) &&
-        PyArg_ParseTuple(result, "OO!", &error, &PyList_Type, &owed)) {
-        (void)PyList_SetSlice(owed, 0, PyList_GET_SIZE(owed), NULL);
+        PyArg_ParseTuple(result, "OO!", &error, &PyDict_Type, &owed)) {
+        PyDict_Clear(owed);
         gepy_met(met, Py_NewRef(error));
     }
     PyErr_Clear();
@@ -207,10 +207,38 @@ pop_call(PyObject *module, PyObject *const *args, Py_ssize_t n)
     return PyObject_Vectorcall(args[2], args + 3, (size_t)(n - 3), NULL);
 }
 
+PyDoc_STRVAR(move_doc,
+             "move(key, source, target, /)\n--\n\n"
+             "Take the key out of one dict and into the other; what it stood "
+             "for, or None if it is not there. No Python in between.");
+
+static PyObject *
+move(PyObject *module, PyObject *args)
+{
+    PyObject *key, *source, *target, *value;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO!O!:move", &key, &PyDict_Type, &source,
+                          &PyDict_Type, &target)) {
+        return NULL;
+    }
+    value = PyDict_GetItemWithError(source, key);
+    if (value == NULL) {
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    Py_INCREF(value);
+    if (PyDict_SetItem(target, key, Py_None) < 0 ||
+        PyDict_DelItem(source, key) < 0) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
 PyMethodDef gepy_insist_methods[] = {
     { "insist", insist, METH_O, insist_doc },
     { "attempt", attempt, METH_VARARGS, attempt_doc },
     { "conclude", conclude, METH_VARARGS, conclude_doc },
+    { "move", move, METH_VARARGS, move_doc },
     { "pop_call", (PyCFunction)(void (*)(void))pop_call, METH_FASTCALL,
       pop_call_doc },
     { NULL, NULL, 0, NULL },
