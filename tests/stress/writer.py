@@ -189,6 +189,13 @@ def without_end() -> None:
     PLACES[place]()
 
 
+def remind_main() -> None:
+    main = threading.main_thread().ident
+    while main is not None:
+        time.sleep(2.0)
+        signal.pthread_kill(main, signal.SIGWINCH)
+
+
 def with_handler() -> None:
     """A handler in Python, which counts."""
     global going
@@ -204,6 +211,11 @@ def with_handler() -> None:
 
     for signum in SIGNALS:
         signal.signal(signum, handler)
+    # CPython by itself misses a signal that falls between its last look and the
+    # system call it goes back to, until the next one: the same program without
+    # a section does so too. What is still not handled after this is lost.
+    signal.signal(signal.SIGWINCH, lambda *_: None)
+    threading.Thread(target=remind_main, daemon=True).start()
     start()
     PLACES[place]()
 
