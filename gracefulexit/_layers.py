@@ -155,12 +155,16 @@ class Layers:
             self.noticed(signum, None)
 
     def _give_back(self, signum: int) -> None:
+        self.leave(signum)
+        self.laid.discard(signum)
+
+    def leave(self, signum: int) -> None:
+        """Python's table as before us, if it shows us. Main thread only."""
         if signal.getsignal(signum) is on_python_signal:
-            previous = self.previous[signum]
+            previous = self.previous.get(signum, signal.SIG_DFL)
             if isinstance(previous, signal.Handlers):
                 previous = int(previous)  # as the bare function takes it
             _core.leave(signum, set_python_table, previous)
-        self.laid.discard(signum)
 
     def forget_in_child(self) -> None:
         """After a fork: Python's table as before us."""
@@ -218,8 +222,9 @@ def _act_as_previous(signum: int, frame: FrameType | None) -> None:
     """We are in Python's table but not wanted: being given back at this moment,
     or put back by somebody who had saved us."""
     owner = layers.previous.get(signum, signal.SIG_DFL)
-    if signal.getsignal(signum) is on_python_signal and signum not in layers.laid:
-        signal.signal(signum, owner)
+    with layers.lock:  # a section of another thread may be taking it just now
+        if signum not in layers.wanted and signum not in layers.laid:
+            layers.leave(signum)
     if callable(owner):
         owner(signum, frame)
     elif owner is not signal.SIG_IGN:
