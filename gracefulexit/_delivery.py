@@ -47,6 +47,7 @@ ENOUGH = _core.ROLE_STOP | _core.ROLE_HOLD
 class Owner(Protocol):
     """What is needed of the process."""
 
+    killers: list[Any]
     main_ended: float | None
 
     @property
@@ -95,6 +96,7 @@ class Delivery:
         self._told_of: SignalInfo | None = None
         self._gates = 0  # how often the gate was lifted, to tell things once
         self._said: set[str] = set()
+        self._ends_here = False
         self._drained = False  # main is ending the process, and none can open
         self.delivered = False  # has any of them ever come?
         self._foreign: list[int] = []  # for handlers of C code
@@ -159,6 +161,10 @@ class Delivery:
     def looking(self) -> bool:
         """Must openers come by this way, even if nothing is being changed?"""
         return bool(self._told) or self._settling
+
+    @property
+    def busy(self) -> bool:
+        return self.looking or bool(self.handed or self._due or self._default)
 
     # ---- the gate -----------------------------------------------------------
 
@@ -249,6 +255,7 @@ class Delivery:
           after it: it waits for the lock, and lays the layers again
         """
         with self._process.lock:
+            layers.adopt()
             self._settling = True
             _core.look(True)
             if _core.sections() == 0:
@@ -272,6 +279,7 @@ class Delivery:
                 self._process.rest()
             self._settling = outer
             _core.look(self.looking)
+            layers.note_idle(not (self.busy or self._process.killers))
 
     def _take_held(self, section: _core.Section) -> bool:
         """Where it goes, of each that has come; was there one?"""
@@ -440,6 +448,7 @@ class Delivery:
         reason = _reason_for(signum)
         if self._process.main_ended is not None:
             self.end_here(signum)
+            return None
         self._tell_threads(reason)
         return self._process.exit_of(reason, signum), self._default
 
@@ -483,10 +492,16 @@ class Delivery:
     def end_here(self, signum: int) -> None:
         """Main has unwound and only waits for other threads, which the default
         action would not have done: the end, once no section is open."""
-        self.drain()
-        atexit._run_exitfuncs()
-        flush()
-        _core.die(signum)
+        if self._ends_here:
+            return  # a pending call in the middle of it
+        self._ends_here = True
+        try:
+            self.drain()
+            atexit._run_exitfuncs()
+            flush()
+            _core.die(signum)
+        finally:
+            self._ends_here = False
 
 
 def _is_default(signum: int) -> bool:

@@ -22,7 +22,12 @@ import threading
 import time
 
 # signal.signal() without the bytecodes around it.
-from _signal import signal as set_python_table  # type: ignore[import-not-found]
+from _signal import (  # type: ignore[import-not-found]
+    getsignal as get_python_table,
+)
+from _signal import (
+    signal as set_python_table,
+)
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -75,6 +80,28 @@ class Layers:
         self.lock = threading.RLock()
         self._inside = False
         self._asked = 0.0  # when main was asked to lay what others hold
+
+    def adopt(self) -> None:
+        """What main has laid by the short way (csrc/python/solo.c) is ours from now
+        on. Under the lock, before anything here is looked at."""
+        taken = _core.solo_take()
+        if taken is not None:
+            signums, leaving = taken
+            self.dirty = leaving  # the core wants none of them any more
+            for signum, previous, laid in signums:
+                self.wanted[signum] = FOR_SECTIONS & ~_core.ROLE_TRIP
+                self.previous[signum] = (
+                    previous if callable(previous) else signal.Handlers(previous)
+                )
+                if laid:
+                    self.laid.add(signum)
+
+    def init_solo(self) -> None:
+        _core.solo_init(self.lock, on_python_signal, set_python_table, get_python_table)
+
+    def note_idle(self, yes: bool) -> None:
+        """May main take the short way? Under the lock."""
+        _core.idle(yes and not (self.wanted or self.laid or self.dirty))
 
     def apply(self, roles: Mapping[int, int]) -> None:
         """Make `roles` the wanted state, from any thread.
@@ -168,14 +195,17 @@ class Layers:
 
     def forget_in_child(self) -> None:
         """After a fork: Python's table as before us."""
+        self.adopt()
         self.wanted = {}
         self.lock = threading.RLock()
+        self.init_solo()
         self.dirty = self._inside = False
         _core.insist(self.reconcile)
 
     def rearm(self, signum: int) -> None:
         """Take a signal back from whoever took it, who becomes the previous owner."""
         with self.lock:
+            self.adopt()
             _core.lay(signum, True)
         if in_main_thread():
             self.lay(signum)
@@ -208,6 +238,8 @@ def on_python_signal(signum: int, frame: FrameType | None) -> None:
     an exception or a chain (the core knows: `took`), or for one that came past
     the C handler: layer 2 was wiped, or _thread.interrupt_main().
     """
+    with layers.lock:
+        layers.adopt()
     if not _core.took(signum):
         if not _core.forward(signum):
             _act_as_previous(signum, frame)

@@ -241,6 +241,7 @@ class Process:
                     self.main_ended = time.monotonic()
             os.register_at_fork(after_in_child=self._after_fork_in_child)
             _core.main_is(_main_ident())
+            layers.init_solo()
             layers.noticed = self._noticed
             self._prepared = True
 
@@ -255,6 +256,7 @@ class Process:
           here:    no section is open, gives back
           leaver:  finds nothing held, and the signal is lost
         """
+        layers.adopt()
         killers = [k for k in self.killers if k is not without]
         if layers.dirty or self._wanted(killers, settling) != layers.wanted:
             # From here on openers wait for the lock, and who is open is known:
@@ -265,6 +267,7 @@ class Process:
             _core.look(self.delivery.looking)
         if killers:
             _core.gate_lift()  # workers open what they need to finish
+        layers.note_idle(not (killers or self.delivery.busy))
         deciding = self._kept + killers
         if deciding:
             graces = [k.grace for k in deciding if k.grace is not None]

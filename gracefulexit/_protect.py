@@ -28,19 +28,27 @@ class TerminateProtected(_core.Section):
     Inside, `signals` reach nobody. When the last open section of the process
     is left, they are delivered as if they came right then: a Python handler is
     called in the main thread (SIGINT: ``KeyboardInterrupt``), an ignored signal
-    stays ignored, a default one raises ``GracefulExit`` in the main thread. With
-    a ``GracefulKiller`` alive for them the killer hears at once, and the end of
-    the process waits for the section.
+    stays ignored, a default one raises ``GracefulExit`` in the main thread, and
+    ``SystemExit``, once, in other threads at their next outermost section. With
+    a ``GracefulKiller`` alive for them the killer hears at once; its end by a
+    second Ctrl-C waits for the section, that of the grace period does not.
 
-    A context manager (``with``, ``async with``) and a decorator. Re-usable and
-    re-entrant, from any thread. A second signal is held too; Ctrl+\\ (SIGQUIT)
-    is not.
+    A context manager (``with``, which belongs to the thread, and ``async with``,
+    to the task) and a decorator. Re-usable and re-entrant, from any thread. While
+    a signal is held, entering waits in threads that are in no section. A second
+    signal is held too; Ctrl+\\ (SIGQUIT) is not.
 
     Args:
         signals: what to hold, as for ``GracefulKiller``.
         timeout: seconds after which the section no longer holds anything up;
             None for no limit.
-        name: for logs and reports; default: the place in the code.
+        name: for logs and reports; default: the place where it is made.
+
+    Raises:
+        ValueError: a signal that cannot be held, or a timeout that is not > 0.
+        TypeError: another type; a decorator without (), or of a generator.
+        RuntimeError: on leaving in another thread than it was entered in.
+        SystemExit: on entering, while the process is being ended.
 
     >>> with TerminateProtected() as p:
     ...     p.pending

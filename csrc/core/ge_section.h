@@ -51,6 +51,27 @@ int64_t ge_gate_opens(int64_t now);
  * is in a hurry. Call from: any thread. */
 void ge_gate_lift(void);
 
+/* ---- one section alone, in the main thread ---------------------------------
+ *
+ * ge_trap_set() for signals that nobody wants but this section. CPython's table
+ * is changed by its own signal.signal(), whose system call is one of ours:
+ *   ge_solo_begin()    signal.signal(ours)      ge_solo_cover()    for each
+ *   ge_solo_end()      signal.signal(before)    ge_solo_restore()  for each
+ * A handler that runs between the first two finds itself wanted; one between
+ * the last two passes the signal on. */
+
+/* 0, or -EBUSY: it is not that simple, and nothing has changed. */
+int ge_solo_begin(const int *signums, int n);
+
+/* Our handler over CPython's. 0 or -errno. */
+int ge_solo_cover(int signum);
+
+/* False: one was held, or somebody else is in the table; all is as before. */
+bool ge_solo_end(const int *signums, int n);
+
+/* Flags and mask too, which signal.signal() does not know. */
+void ge_solo_restore(int signum);
+
 /* ---- for the core alone --------------------------------------------------- */
 
 /* Has the gate a reason to be shut? */

@@ -4,77 +4,11 @@
 #include "ge_fork.h"
 #include "ge_handler.h"
 #include "ge_nudge.h"
+#include "ge_table.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-
-/* Protects `before` and the order of changes to the kernel's table by us.
- * Outermost of the core's locks: nothing else is locked while it is held, and
- * no handler takes it, so handlers may be waited for under it. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct sigaction before[GE_NSIG];
-static bool known[GE_NSIG];
-
-static void
-publish(struct ge__action *a, const struct sigaction *sa)
-{
-    bool function = sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN;
-
-    /* Flags first: see struct ge__action. */
-    atomic_store(&a->flags, sa->sa_flags);
-    atomic_store(&a->function, function && sa->sa_flags & SA_SIGINFO
-                                   ? (uintptr_t)sa->sa_sigaction
-                                   : (uintptr_t)sa->sa_handler);
-}
-
-static void
-remember(int signum, const struct sigaction *sa)
-{
-    before[signum] = *sa;
-    known[signum] = true;
-    publish(&ge__mailbox.signals[signum].original, sa);
-}
-
-/* One atomic swap. Returns 1 if something else was there, 0 if we were. */
-static int
-swap_in(int signum, unsigned roles)
-{
-    struct sigaction ours = { .sa_flags = SA_SIGINFO | SA_ONSTACK };
-    struct sigaction old;
-
-    ours.sa_sigaction = ge__on_signal;
-    (void)sigfillset(&ours.sa_mask); /* no nesting between our own */
-    /* What a Python handler wants is to interrupt; everybody else wants to go
-     * on sleeping, reading, connecting as if nothing had come. */
-    if (!(roles & (GE_ROLE_TRIP | GE_ROLE_CHAIN))) {
-        ours.sa_flags |= SA_RESTART;
-    }
-    if (sigaction(signum, &ours, &old) < 0) {
-        return -errno;
-    }
-    if (ge__is_ours(&old)) {
-        return 0;
-    }
-    publish(&ge__mailbox.signals[signum].beneath, &old);
-    return 1;
-}
-
-/* Only what is still ours is given back. */
-static void
-give_back(int signum)
-{
-    struct sigaction now;
-
-    if (sigaction(signum, NULL, &now) == 0 && ge__is_ours(&now)) {
-        /* Somebody may take it between the look and the swap; then the swap
-         * shows it, and theirs is put back. */
-        (void)sigaction(signum, &before[signum], &now);
-        if (!ge__is_ours(&now)) {
-            (void)sigaction(signum, &now, NULL);
-        }
-    }
-}
 
 /* Unarmed before the give-back: a handler that enters after it must not
  * swallow what belongs to the previous owner. */
@@ -85,7 +19,7 @@ drop_all(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
     for (int s = 1; s < GE_NSIG; s++) {
         if (roles[s] == 0 && was[s] != 0) {
             ge__nudge_settle(s);
-            give_back(s);
+            ge__table_give_back(s);
         }
     }
 }
@@ -133,14 +67,14 @@ apply(const unsigned roles[GE_NSIG], unsigned was[GE_NSIG], bool *dropped)
         }
         bool restart = (roles[s] ^ was[s]) & (GE_ROLE_TRIP | GE_ROLE_CHAIN);
         if (was[s] == 0 || (restart && ge_trap_ours(s))) {
-            int rc = swap_in(s, roles[s]);
+            int rc = ge__table_swap_in(s, roles[s]);
 
             if (rc < 0) {
                 /* Undo what this call did, newest first. */
                 for (; s > 0; s--) {
                     atomic_store(&ge__mailbox.signals[s].roles, was[s]);
                     if (roles[s] != 0 && was[s] == 0) {
-                        give_back(s);
+                        ge__table_give_back(s);
                     }
                 }
                 return rc;
@@ -175,7 +109,7 @@ look(const unsigned roles[GE_NSIG])
     for (int s = 1; s < GE_NSIG; s++) {
         if (roles[s] != 0 && atomic_load(&ge__mailbox.signals[s].roles) == 0 &&
             sigaction(s, NULL, &found) == 0 && !ge__is_ours(&found)) {
-            remember(s, &found);
+            ge__table_remember(s, &found);
         }
     }
     return 0;
@@ -188,7 +122,7 @@ ge_trap_set(const unsigned roles[GE_NSIG])
     bool dropped = false;
     int rc;
 
-    pthread_mutex_lock(&lock);
+    ge__table_lock();
     {
         ge__fork_adopt();
         rc = look(roles);
@@ -196,7 +130,7 @@ ge_trap_set(const unsigned roles[GE_NSIG])
             rc = apply(roles, was, &dropped);
         }
     }
-    pthread_mutex_unlock(&lock);
+    ge__table_unlock();
     if (dropped || rc < 0) {
         ge__quiesce();
     }
@@ -212,7 +146,7 @@ ge_trap_lay(int signum, bool adopt)
     if (ge_sig_check(signum) < 0) {
         return ge_sig_check(signum);
     }
-    pthread_mutex_lock(&lock);
+    ge__table_lock();
     {
         struct sigaction now;
 
@@ -223,12 +157,12 @@ ge_trap_lay(int signum, bool adopt)
         }
         if (rc == 0 && !ge__is_ours(&now)) {
             if (adopt) {
-                remember(signum, &now);
+                ge__table_remember(signum, &now);
             }
-            rc = swap_in(signum, roles);
+            rc = ge__table_swap_in(signum, roles);
         }
     }
-    pthread_mutex_unlock(&lock);
+    ge__table_unlock();
     return rc;
 }
 
@@ -238,7 +172,7 @@ ge_trap_relay(int signum)
     struct ge__action *beneath = &ge__mailbox.signals[signum].beneath;
     bool in_place = false;
 
-    pthread_mutex_lock(&lock);
+    ge__table_lock();
     {
         unsigned roles = atomic_load(&ge__mailbox.signals[signum].roles);
         struct sigaction now;
@@ -247,11 +181,11 @@ ge_trap_relay(int signum)
             in_place = ge__is_ours(&now);
             if (!in_place &&
                 (uintptr_t)now.sa_handler == atomic_load(&beneath->function)) {
-                in_place = swap_in(signum, roles) >= 0;
+                in_place = ge__table_swap_in(signum, roles) >= 0;
             }
         }
     }
-    pthread_mutex_unlock(&lock);
+    ge__table_unlock();
     return in_place;
 }
 
@@ -269,31 +203,33 @@ ge_trap_after_us(int signum, struct sigaction *out)
     struct ge__action *beneath = &ge__mailbox.signals[signum].beneath;
     int rc = -ENOENT;
 
-    pthread_mutex_lock(&lock);
+    ge__table_lock();
     {
         struct sigaction now;
 
-        if (known[signum] && sigaction(signum, NULL, &now) == 0) {
+        if (ge__table_before(signum, out) &&
+            sigaction(signum, NULL, &now) == 0) {
             bool wiped =
                 (uintptr_t)now.sa_handler == atomic_load(&beneath->function);
 
-            *out = ge__is_ours(&now) || wiped ? before[signum] : now;
+            if (!ge__is_ours(&now) && !wiped) {
+                *out = now;
+            }
             rc = 0;
         }
     }
-    pthread_mutex_unlock(&lock);
+    ge__table_unlock();
     return rc;
 }
 
 void
 ge__trap_fork_child(void)
 {
-    /* Another thread of the parent may have held it at the fork. */
-    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    ge__table_fork_child();
     atomic_store(&ge__mailbox.holding, false);
     for (int s = 1; s < GE_NSIG; s++) {
         if (atomic_exchange(&ge__mailbox.signals[s].roles, 0) != 0) {
-            give_back(s);
+            ge__table_give_back(s);
         }
     }
 }

@@ -157,7 +157,10 @@ enter_quickly(struct gepy_section *self, uint64_t serial)
         }
         Py_DECREF(said);
     }
-    return covered(self) && !(gepy_bare && gepy_in_main()) ? 0 : 1;
+    if (!covered(self)) {
+        return gepy_solo_enter(self);
+    }
+    return gepy_bare && gepy_in_main() ? 1 : 0;
 }
 
 PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nOpen the section.");
@@ -228,6 +231,14 @@ leave(PyObject *op, struct gepy_opened *o, PyObject *error)
 
     gepy_discard(o);
     gepy_met(&met, error);
+    if (last) {
+        int rc = gepy_solo_leave();
+
+        if (rc < 0) {
+            gepy_met(&met, gepy_take_exception());
+        }
+        last = rc != 0;
+    }
     if ((last || (in_main && gepy_main_owes)) && conclude(op, &met) < 0) {
         done = NULL;
     }

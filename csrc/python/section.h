@@ -22,4 +22,10 @@ struct gepy_section {
 /* entry.c: __enter__, __exit__ and what Python needs for the slow ones. */
 extern PyMethodDef gepy_entry_methods[];
 
+/* solo.c. Lay both layers for a section that is counted and alone, and give
+ * them back after it has been left: 0, or 1 if Python has to see to it, or -1
+ * with an exception and Python has to see to it. */
+int gepy_solo_enter(struct gepy_section *self);
+int gepy_solo_leave(void);
+
 #endif

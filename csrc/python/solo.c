@@ -1,0 +1,313 @@
+/* The usual outermost section: main opens one, nobody else wants its signals,
+ * and it is left without one having come. What _layers and _delivery do for
+ * every case is done here for this one, without Python, for a tenth of the
+ * price. Whatever is different is left to them: `solo_take` hands them what
+ * stands, at any point of it.
+ *
+ * Under the lock of the process, which main takes if it is free; so nobody else
+ * changes anything meanwhile. signal.signal() runs handlers that are due, and
+ * they may: they find the truth by `solo_take`, and we look again after it. */
+#include "section.h"
+
+#define MOST 8 /* signals; sections with more take the long way */
+
+enum phase { NONE, ENTERING, STANDING, LEAVING };
+
+static struct {
+    enum phase phase;
+    int n, signums[MOST];
+    PyObject *previous[MOST];
+    bool laid[MOST]; /* Python's table shows us */
+} solo;
+
+/* By solo_init(), for the life of the process. */
+static PyObject *acquire, *release, *layer1, *set_python, *get_python;
+static PyObject *no_wait; /* (False,) */
+static bool idle;         /* nobody wants anything; under the lock */
+
+PyDoc_STRVAR(init_doc, "solo_init(lock, layer1, set_python, get_python, /)\n"
+                       "--\n\nWhat it works with.");
+
+static PyObject *
+solo_init(PyObject *module, PyObject *args)
+{
+    PyObject *lock, *first, *set, *get;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOO:solo_init", &lock, &first, &set, &get)) {
+        return NULL;
+    }
+    Py_XSETREF(acquire, PyObject_GetAttrString(lock, "acquire"));
+    Py_XSETREF(release, PyObject_GetAttrString(lock, "release"));
+    Py_XSETREF(layer1, Py_NewRef(first));
+    Py_XSETREF(set_python, Py_NewRef(set));
+    Py_XSETREF(get_python, Py_NewRef(get));
+    if (no_wait == NULL) {
+        no_wait = Py_BuildValue("(O)", Py_False);
+    }
+    if (acquire == NULL || release == NULL || no_wait == NULL) {
+        Py_CLEAR(acquire); /* then nothing is done here */
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(idle_doc, "idle(yes, /)\n--\n\nNobody wants anything now.");
+
+static PyObject *
+set_idle(PyObject *module, PyObject *arg)
+{
+    (void)module;
+    idle = PyObject_IsTrue(arg) == 1;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(take_doc, "solo_take()\n--\n\n"
+                       "None, or ([(signum, previous, laid)], leaving): what "
+                       "stands, which is the caller's affair from now on.");
+
+static PyObject *
+solo_take(PyObject *module, PyObject *unused)
+{
+    PyObject *list;
+
+    (void)module;
+    (void)unused;
+    if (solo.phase == NONE) {
+        Py_RETURN_NONE;
+    }
+    list = PyList_New(solo.n);
+    for (int i = 0; list != NULL && i < solo.n; i++) {
+        PyObject *item = Py_BuildValue("iOO", solo.signums[i],
+                                       solo.previous[i],
+                                       solo.laid[i] ? Py_True : Py_False);
+
+        if (item == NULL) {
+            Py_CLEAR(list);
+        } else {
+            PyList_SET_ITEM(list, i, item);
+        }
+    }
+    if (list == NULL) {
+        return NULL;
+    }
+    list = Py_BuildValue("NO", list,
+                         solo.phase == LEAVING ? Py_True : Py_False);
+    if (list != NULL) {
+        solo.phase = NONE;
+        idle = false;
+    }
+    return list;
+}
+
+static bool
+lock(void)
+{
+    PyObject *got;
+    bool yes;
+
+    if (acquire == NULL) {
+        return false;
+    }
+    got = PyObject_CallObject(acquire, no_wait);
+    yes = got == Py_True;
+    PyErr_Clear();
+    Py_XDECREF(got);
+    return yes;
+}
+
+static void
+unlock(void)
+{
+    PyObject *error = gepy_take_exception(); /* a handler's, for our caller */
+    PyObject *done = PyObject_CallNoArgs(release);
+
+    if (done == NULL) {
+        PyErr_WriteUnraisable(release);
+    }
+    Py_XDECREF(done);
+    if (error != NULL) {
+        gepy_give_exception(error);
+    }
+}
+
+static void
+forget(void)
+{
+    for (int i = 0; i < solo.n; i++) {
+        Py_CLEAR(solo.previous[i]);
+    }
+    solo.n = 0;
+}
+
+/* signal.signal(); what was there before, or NULL. */
+static PyObject *
+set_handler(PyObject *signum, PyObject *handler)
+{
+    PyObject *args[] = { NULL, signum, handler };
+
+    return PyObject_Vectorcall(set_python, args + 1,
+                               2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
+/* Does the simple case hold? Fills `solo` but for the phase. */
+static bool
+simple(struct gepy_section *self)
+{
+    Py_ssize_t n = PyTuple_GET_SIZE(self->signals);
+
+    forget();
+    if (n > MOST) {
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *signum = PyTuple_GET_ITEM(self->signals, i);
+        PyObject *there = PyObject_CallOneArg(get_python, signum);
+
+        if (there == NULL) {
+            PyErr_Clear();
+            return false;
+        }
+        solo.signums[i] = (int)PyLong_AsLong(signum);
+        solo.previous[i] = there;
+        solo.laid[i] = false;
+        solo.n = (int)i + 1;
+        /* None: a handler of C code; SIG_IGN: nohup meant it; ours: put there
+         * by somebody who had saved it. */
+        if (there == layer1 || !(PyCallable_Check(there) ||
+                                 (PyLong_CheckExact(there) &&
+                                  PyLong_AsLong(there) == (long)SIG_DFL))) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+/* Lay both layers. 0; 1: not done, or not by us alone; -1. */
+static int
+lay(struct gepy_section *self)
+{
+    if (ge_solo_begin(solo.signums, solo.n) < 0) {
+        return 1;
+    }
+    idle = false;
+    solo.phase = ENTERING;
+    for (int i = 0; i < solo.n; i++) {
+        PyObject *was;
+
+        ge_nudge_bar(solo.signums[i], true);
+        was = set_handler(PyTuple_GET_ITEM(self->signals, i), layer1);
+        if (was != NULL) {
+            (void)ge_solo_cover(solo.signums[i]);
+        }
+        ge_nudge_bar(solo.signums[i], false);
+        if (was == NULL) {
+            return -1;
+        }
+        Py_DECREF(was);
+        if (solo.phase != ENTERING) {
+            return 1;
+        }
+        solo.laid[i] = true;
+    }
+    solo.phase = STANDING;
+    return 0;
+}
+
+int
+gepy_solo_enter(struct gepy_section *self)
+{
+    int rc = 1;
+
+#if !defined(Py_GIL_DISABLED)
+    if (idle && gepy_in_main() && lock()) {
+        if (idle && simple(self)) {
+            rc = lay(self);
+        }
+        unlock();
+    }
+#else
+    (void)self;
+#endif
+    return rc;
+}
+
+/* Is it still what we laid? */
+static bool
+untouched(void)
+{
+    for (int i = 0; i < solo.n; i++) {
+        PyObject *signum = PyLong_FromLong(solo.signums[i]);
+        PyObject *there =
+            signum == NULL ? NULL : PyObject_CallOneArg(get_python, signum);
+
+        Py_XDECREF(signum);
+        Py_XDECREF(there);
+        if (there != layer1) {
+            PyErr_Clear();
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Give both layers back. 0; 1: Python has to go on; -1. */
+static int
+give_back(void)
+{
+    if (!untouched() || !ge_solo_end(solo.signums, solo.n)) {
+        return 1;
+    }
+    solo.phase = LEAVING;
+    for (int i = 0; i < solo.n; i++) {
+        PyObject *signum = PyLong_FromLong(solo.signums[i]);
+        PyObject *was = NULL;
+
+        if (signum != NULL) {
+            ge_nudge_bar(solo.signums[i], true);
+            was = set_handler(signum, solo.previous[i]);
+            if (was != NULL) {
+                ge_solo_restore(solo.signums[i]);
+            }
+            ge_nudge_bar(solo.signums[i], false);
+        }
+        Py_XDECREF(signum);
+        if (was == NULL) {
+            return -1;
+        }
+        Py_DECREF(was);
+        if (solo.phase != LEAVING) {
+            return 1;
+        }
+        solo.laid[i] = false;
+    }
+    solo.phase = NONE;
+    forget();
+    idle = true;
+    return 0;
+}
+
+int
+gepy_solo_leave(void)
+{
+    int rc = 1;
+
+    if (solo.phase == STANDING && gepy_in_main() && lock()) {
+        bool looked = ge_section_look(true);
+
+        if (solo.phase == STANDING && ge_sections() == 0 && !ge_gate() &&
+            !looked) {
+            rc = give_back();
+        }
+        (void)ge_section_look(looked);
+        unlock();
+    }
+    return rc;
+}
+
+PyMethodDef gepy_solo_methods[] = {
+    { "solo_init", solo_init, METH_VARARGS, init_doc },
+    { "idle", set_idle, METH_O, idle_doc },
+    { "solo_take", solo_take, METH_NOARGS, take_doc },
+    { NULL, NULL, 0, NULL },
+};
