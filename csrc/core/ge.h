@@ -161,10 +161,10 @@ bool ge_covered(int signum);
  * signal, and mostly death. Call from: any thread, a handler too. */
 void ge_nudge(int signum);
 
-/* Send no nudge until the call with `on` false, and none is on its way when this
- * returns: somebody is about to change the kernel's table by a call that does
- * not know of us (CPython's signal.signal()), and a nudge would be taken for a
- * real signal. Call from: the main thread, not nested. */
+/* Send no nudge until the call with `on` false, and none is on its way when
+ * this returns: somebody is about to change the kernel's table by a call that
+ * does not know of us (CPython's signal.signal()), and a nudge would be taken
+ * for a real signal. Call from: the main thread, not nested. */
 void ge_nudge_bar(int signum, bool on);
 
 /* Mark the signal as waiting for the main thread and wake it, again and again

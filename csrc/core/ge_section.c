@@ -63,7 +63,8 @@ enter(enum ge_opener who, unsigned refused)
         if (was & refused) {
             return -EBUSY;
         }
-        if (was & GE__GATE && who == GE_OUTSIDE && ge_gate_opens(ge_now()) != 0) {
+        if (was & GE__GATE && who == GE_OUTSIDE &&
+            ge_gate_opens(ge_now()) != 0) {
             return -EAGAIN;
         }
     } while (!atomic_compare_exchange_weak(&ge__sections, &was, was + 1u));
@@ -105,8 +106,8 @@ ge_sections(void)
 bool
 ge_section_look(bool on)
 {
-    unsigned was =
-        on ? atomic_fetch_or(&ge__sections, GE__LOOK) : atomic_fetch_and(&ge__sections, ~GE__LOOK);
+    unsigned was = on ? atomic_fetch_or(&ge__sections, GE__LOOK)
+                      : atomic_fetch_and(&ge__sections, ~GE__LOOK);
 
     return (was & GE__LOOK) != 0;
 }
@@ -120,7 +121,8 @@ ge_section_close(void)
         if (was & GE__COUNT) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak(&ge__sections, &was, was | GE__CLOSED));
+    } while (
+        !atomic_compare_exchange_weak(&ge__sections, &was, was | GE__CLOSED));
     return true;
 }
 

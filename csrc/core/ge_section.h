@@ -53,10 +53,10 @@ void ge_gate_lift(void);
 
 /* ---- one section alone, in the main thread ---------------------------------
  *
- * ge_trap_set() for signals that nobody wants but this section. CPython's table
- * is changed by its own signal.signal(), whose system call is one of ours:
- *   ge_solo_begin()    signal.signal(ours)      ge_solo_cover()    for each
- *   ge_solo_end()      signal.signal(before)    ge_solo_restore()  for each
+ * ge_trap_set() for signals that nobody wants but this section. CPython's
+ * table is changed by its own signal.signal(), whose system call is one of
+ * ours: ge_solo_begin()    signal.signal(ours)      ge_solo_cover()    for
+ * each ge_solo_end()      signal.signal(before)    ge_solo_restore()  for each
  * A handler that runs between the first two finds itself wanted; one between
  * the last two passes the signal on. */
 
@@ -72,7 +72,8 @@ bool ge_solo_end(const int *signums, int n);
 /* Flags and mask too, which signal.signal() does not know. */
 void ge_solo_restore(int signum);
 
-/* ---- for the core alone --------------------------------------------------- */
+/* ---- for the core alone ---------------------------------------------------
+ */
 
 /* Has the gate a reason to be shut? */
 bool ge__gate_wanted(void);

@@ -9,14 +9,14 @@
 
 #include <errno.h>
 
-/* ---- one entry ----------------------------------------------------------- */
+/* ---- one entry -----------------------------------------------------------
+ */
 
 static struct gepy_opened *
 new_entry(struct gepy_section *self, uint64_t serial, bool task)
 {
     struct gepy_opened *o = &self->first;
-    int64_t now =
-        self->timeout == GE_NEVER ? ge_now_coarse() : ge_now();
+    int64_t now = self->timeout == GE_NEVER ? ge_now_coarse() : ge_now();
 
     if (atomic_exchange(&self->first_is_open, true)) {
         o = PyMem_Malloc(sizeof *o);
@@ -25,7 +25,7 @@ new_entry(struct gepy_section *self, uint64_t serial, bool task)
             return NULL;
         }
     }
-    *o = (struct gepy_opened){
+    *o = (struct gepy_opened) {
         .owner = (PyObject *)self,
         .serial = serial,
         .ident = PyThread_get_thread_ident(),
@@ -101,7 +101,8 @@ conclude(PyObject *self, PyObject **met)
     return rc;
 }
 
-/* ---- __enter__ ----------------------------------------------------------- */
+/* ---- __enter__ -----------------------------------------------------------
+ */
 
 /* An entry that was not completed: as if it had never been. */
 static void
@@ -125,7 +126,8 @@ undo(PyObject *op, uint64_t serial)
     }
 }
 
-/* The usual entry: 0, or 1 if Python has to see to it; -1 with an exception. */
+/* The usual entry: 0, or 1 if Python has to see to it; -1 with an exception.
+ */
 static int
 enter_quickly(struct gepy_section *self, uint64_t serial)
 {
@@ -174,8 +176,7 @@ section_enter(PyObject *op, PyObject *unused)
     (void)unused;
     if (rc == 1) {
         PyObject *arg = PyLong_FromUnsignedLongLong(serial);
-        PyObject *opened =
-            arg == NULL ? NULL : call_method(op, "_open", arg);
+        PyObject *opened = arg == NULL ? NULL : call_method(op, "_open", arg);
 
         Py_XDECREF(arg);
         rc = opened == NULL ? -1 : 0;
@@ -221,7 +222,8 @@ section_try(PyObject *op, PyObject *args)
     return PyLong_FromLong(-rc);
 }
 
-/* ---- __exit__ ------------------------------------------------------------ */
+/* ---- __exit__ ------------------------------------------------------------
+ */
 
 static PyObject *
 leave(PyObject *op, struct gepy_opened *o, PyObject *error)
@@ -303,8 +305,7 @@ section_renew(PyObject *op, PyObject *arg)
         Py_RETURN_FALSE;
     }
     o->since = ge_now();
-    o->until =
-        self->timeout == GE_NEVER ? GE_NEVER : o->since + self->timeout;
+    o->until = self->timeout == GE_NEVER ? GE_NEVER : o->since + self->timeout;
     Py_RETURN_TRUE;
 }
 

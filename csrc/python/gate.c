@@ -79,8 +79,8 @@ gate_opens(PyObject *module, PyObject *unused)
 static int
 sleep_at_gate(unsigned seen, int64_t until)
 {
-    Py_BEGIN_ALLOW_THREADS
-    (void)ge_wait(GE_AT_GATE, seen, until);
+    Py_BEGIN_ALLOW_THREADS(void)
+    ge_wait(GE_AT_GATE, seen, until);
     Py_END_ALLOW_THREADS
     return gepy_in_main() ? Py_MakePendingCalls() : 0;
 }

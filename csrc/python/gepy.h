@@ -121,7 +121,8 @@ bool gepy_close(struct gepy_opened *o);
 struct gepy_opened *gepy_find(const PyObject *owner, unsigned long ident,
                               uint64_t serial);
 
-/* Has this thread one that holds? `tasks`: those of its tasks count as well. */
+/* Has this thread one that holds? `tasks`: those of its tasks count as well.
+ */
 bool gepy_inside(unsigned long ident, bool tasks);
 
 /* Those of this thread hold nothing up any more. */

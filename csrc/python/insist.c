@@ -189,9 +189,10 @@ conclude(PyObject *module, PyObject *steps)
     return gepy_finish(done, met);
 }
 
-PyDoc_STRVAR(pop_call_doc,
-             "pop_call(mapping, key, func, /, *args)\n--\n\n"
-             "Delete the key and call func(*args), with no Python in between.");
+PyDoc_STRVAR(
+    pop_call_doc,
+    "pop_call(mapping, key, func, /, *args)\n--\n\n"
+    "Delete the key and call func(*args), with no Python in between.");
 
 static PyObject *
 pop_call(PyObject *module, PyObject *const *args, Py_ssize_t n)

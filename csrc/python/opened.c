@@ -237,8 +237,8 @@ copy_list(struct copy **copies, bool overdue, int64_t now, int64_t *next)
             o->expired = true;
             (void)ge_section_leave();
         }
-        (*copies)[n++] = (struct copy){ Py_NewRef(o->owner), o->ident,
-                                        o->since, !o->expired };
+        (*copies)[n++] = (struct copy) { Py_NewRef(o->owner), o->ident,
+                                         o->since, !o->expired };
     }
     UNLOCK();
     return *copies == NULL ? -1 : n;
@@ -284,10 +284,11 @@ opened(PyObject *module, PyObject *unused)
     return list_of(copies, n);
 }
 
-PyDoc_STRVAR(overdue_doc,
-             "overdue()\n--\n\n"
-             "Those over their timeout, which hold nothing up from now on, and "
-             "time.monotonic() of the next one or None.");
+PyDoc_STRVAR(
+    overdue_doc,
+    "overdue()\n--\n\n"
+    "Those over their timeout, which hold nothing up from now on, and "
+    "time.monotonic() of the next one or None.");
 
 static PyObject *
 overdue(PyObject *module, PyObject *unused)
@@ -299,8 +300,7 @@ overdue(PyObject *module, PyObject *unused)
 
     (void)module;
     (void)unused;
-    return list == NULL ? NULL
-                        : Py_BuildValue("NN", list, gepy_seconds(next));
+    return list == NULL ? NULL : Py_BuildValue("NN", list, gepy_seconds(next));
 }
 
 PyDoc_STRVAR(keep_doc, "keep_own_sections()\n--\n\n"

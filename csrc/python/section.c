@@ -18,7 +18,8 @@ gepy_section_init(void)
     return default_signals == NULL ? -1 : 0;
 }
 
-/* ---- making -------------------------------------------------------------- */
+/* ---- making --------------------------------------------------------------
+ */
 
 static int section_init(PyObject *op, PyObject *args, PyObject *kwargs);
 
@@ -35,9 +36,8 @@ note_place(struct gepy_section *self)
     while (frame != NULL && constructor) {
         PyCodeObject *code = PyFrame_GetCode(frame);
 
-        constructor =
-            derived && PyUnicode_CompareWithASCIIString(code->co_name,
-                                                       "__init__") == 0;
+        constructor = derived && PyUnicode_CompareWithASCIIString(
+                                     code->co_name, "__init__") == 0;
         if (!constructor) {
 #if PY_VERSION_HEX >= 0x030B0000
             self->lasti = PyFrame_GetLasti(frame);
@@ -131,7 +131,8 @@ section_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-/* ---- what it is ---------------------------------------------------------- */
+/* ---- what it is ----------------------------------------------------------
+ */
 
 static PyObject *
 get_timeout(PyObject *op, void *unused)
@@ -166,8 +167,7 @@ static PyMemberDef section_members[] = {
 
 static PyGetSetDef section_getset[] = {
     { "timeout", get_timeout, NULL, "Seconds, or None.", NULL },
-    { "_made_at", get_made_at, NULL, "(function, file, line) or None.",
-      NULL },
+    { "_made_at", get_made_at, NULL, "(function, file, line) or None.", NULL },
     { NULL, NULL, NULL, NULL, NULL },
 };
 

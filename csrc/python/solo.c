@@ -4,9 +4,10 @@
  * price. Whatever is different is left to them: `solo_take` hands them what
  * stands, at any point of it.
  *
- * Under the lock of the process, which main takes if it is free; so nobody else
- * changes anything meanwhile. signal.signal() runs handlers that are due, and
- * they may: they find the truth by `solo_take`, and we look again after it. */
+ * Under the lock of the process, which main takes if it is free; so nobody
+ * else changes anything meanwhile. signal.signal() runs handlers that are due,
+ * and they may: they find the truth by `solo_take`, and we look again after
+ * it. */
 #include "section.h"
 
 #define MOST 8 /* signals; sections with more take the long way */
@@ -78,9 +79,9 @@ solo_take(PyObject *module, PyObject *unused)
     }
     list = PyList_New(solo.n);
     for (int i = 0; list != NULL && i < solo.n; i++) {
-        PyObject *item = Py_BuildValue("iOO", solo.signums[i],
-                                       solo.previous[i],
-                                       solo.laid[i] ? Py_True : Py_False);
+        PyObject *item =
+            Py_BuildValue("iOO", solo.signums[i], solo.previous[i],
+                          solo.laid[i] ? Py_True : Py_False);
 
         if (item == NULL) {
             Py_CLEAR(list);
@@ -91,8 +92,8 @@ solo_take(PyObject *module, PyObject *unused)
     if (list == NULL) {
         return NULL;
     }
-    list = Py_BuildValue("NO", list,
-                         solo.phase == LEAVING ? Py_True : Py_False);
+    list =
+        Py_BuildValue("NO", list, solo.phase == LEAVING ? Py_True : Py_False);
     if (list != NULL) {
         solo.phase = NONE;
         idle = false;

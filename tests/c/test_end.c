@@ -236,7 +236,8 @@ hurry_in_a_section(void *arg)
         ge_poke();
         (void)ge_wait(GE_AT_NEWS, seen, ge_now() + 10 * MS);
         CHECK(!ge_ending());
-        CHECK_EQ(0, ge_section_enter(GE_INSIDE)); /* a thread inside nests freely */
+        CHECK_EQ(
+            0, ge_section_enter(GE_INSIDE)); /* a thread inside nests freely */
         CHECK_EQ(1, ge_section_leave());
     }
     atomic_store(&p->waited, true);
