@@ -63,8 +63,8 @@ void ge_gate_lift(void);
 /* 0, or -EBUSY: it is not that simple, and nothing has changed. */
 int ge_solo_begin(const int *signums, int n);
 
-/* Our handler over CPython's. 0 or -errno. */
-int ge_solo_cover(int signum);
+/* Our handler over CPython's; not covered if that fails. */
+void ge_solo_cover(int signum);
 
 /* False: one was held, or somebody else is in the table; all is as before. */
 bool ge_solo_end(const int *signums, int n);

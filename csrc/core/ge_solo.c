@@ -52,20 +52,16 @@ ge_solo_begin(const int *signums, int n)
     return rc;
 }
 
-int
+void
 ge_solo_cover(int signum)
 {
-    int rc;
-
     ge__table_lock();
     {
-        rc = ge__table_swap_in(signum, ROLES);
-        if (rc >= 0) {
+        if (ge__table_swap_in(signum, ROLES) >= 0) {
             atomic_store(&ge__mailbox.signals[signum].covered, true);
         }
     }
     ge__table_unlock();
-    return rc < 0 ? rc : 0;
 }
 
 /* Under the lock. */

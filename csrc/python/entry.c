@@ -290,31 +290,12 @@ PyDoc_STRVAR(renew_doc, "_renew($self, serial, /)\n--\n\n"
                         "Count its time from now: the entry of that name, or "
                         "with 0 this thread's; is there one?");
 
-static PyObject *
-section_renew(PyObject *op, PyObject *arg)
-{
-    uint64_t serial = PyLong_AsUnsignedLongLong(arg);
-    struct gepy_section *self = (struct gepy_section *)op;
-    struct gepy_opened *o;
-
-    if (serial == (uint64_t)-1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    o = gepy_find(op, PyThread_get_thread_ident(), serial);
-    if (o == NULL) {
-        Py_RETURN_FALSE;
-    }
-    o->since = ge_now();
-    o->until = self->timeout == GE_NEVER ? GE_NEVER : o->since + self->timeout;
-    Py_RETURN_TRUE;
-}
-
 PyMethodDef gepy_entry_methods[] = {
     { "__enter__", section_enter, METH_NOARGS, enter_doc },
     { "__exit__", (PyCFunction)(void (*)(void))section_exit, METH_FASTCALL,
       exit_doc },
     { "_try", section_try, METH_VARARGS, try_doc },
     { "_shut", section_shut, METH_O, shut_doc },
-    { "_renew", section_renew, METH_O, renew_doc },
+    { "_renew", gepy_section_renew, METH_O, renew_doc },
     { NULL, NULL, 0, NULL },
 };

@@ -17,8 +17,6 @@ static PyMutex lock;
 
 static struct gepy_opened *newest;
 static uint64_t last_serial;
-static unsigned long main_ident;
-atomic_bool gepy_main_owes, gepy_bare;
 
 uint64_t
 gepy_serial(void)
@@ -29,12 +27,6 @@ gepy_serial(void)
     serial = ++last_serial;
     UNLOCK();
     return serial;
-}
-
-bool
-gepy_in_main(void)
-{
-    return PyThread_get_thread_ident() == main_ident;
 }
 
 int
@@ -117,47 +109,6 @@ gepy_expire(unsigned long ident)
         }
     }
     UNLOCK();
-}
-
-PyDoc_STRVAR(main_is_doc, "main_is(ident, /)\n--\n\n"
-                          "The main thread, which nudges go to.");
-
-static PyObject *
-main_is(PyObject *module, PyObject *arg)
-{
-    unsigned long ident = PyLong_AsUnsignedLong(arg);
-
-    (void)module;
-    if (ident == (unsigned long)-1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    main_ident = ident;
-    /* CPython's thread idents are pthread_t, as an integer. */
-    ge_main_is((pthread_t)ident);
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(owes_doc, "owes(yes, /)\n--\n\n"
-                       "Main has something to do when it leaves its outermost "
-                       "section.");
-
-static PyObject *
-owes(PyObject *module, PyObject *arg)
-{
-    (void)module;
-    atomic_store(&gepy_main_owes, PyObject_IsTrue(arg) == 1);
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(bare_doc, "bare(yes, /)\n--\n\n"
-                       "Main has something to lay when it opens a section.");
-
-static PyObject *
-bare(PyObject *module, PyObject *arg)
-{
-    (void)module;
-    atomic_store(&gepy_bare, PyObject_IsTrue(arg) == 1);
-    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(inside_doc,
@@ -341,9 +292,6 @@ keep_own_sections(PyObject *module, PyObject *unused)
 }
 
 PyMethodDef gepy_opened_methods[] = {
-    { "main_is", main_is, METH_O, main_is_doc },
-    { "owes", owes, METH_O, owes_doc },
-    { "bare", bare, METH_O, bare_doc },
     { "inside", inside, METH_VARARGS, inside_doc },
     { "is_open", is_open, METH_O, is_open_doc },
     { "new_serial", new_serial, METH_NOARGS, new_serial_doc },

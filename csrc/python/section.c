@@ -157,6 +157,25 @@ get_made_at(PyObject *op, void *unused)
                          PyCode_Addr2Line(code, self->lasti));
 }
 
+PyObject *
+gepy_section_renew(PyObject *op, PyObject *arg)
+{
+    uint64_t serial = PyLong_AsUnsignedLongLong(arg);
+    struct gepy_section *self = (struct gepy_section *)op;
+    struct gepy_opened *o;
+
+    if (serial == (uint64_t)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    o = gepy_find(op, PyThread_get_thread_ident(), serial);
+    if (o == NULL) {
+        Py_RETURN_FALSE;
+    }
+    o->since = ge_now();
+    o->until = self->timeout == GE_NEVER ? GE_NEVER : o->since + self->timeout;
+    Py_RETURN_TRUE;
+}
+
 static PyMemberDef section_members[] = {
     { "signals", Py_T_OBJECT_EX, offsetof(struct gepy_section, signals),
       Py_READONLY, "What is held." },

@@ -19,6 +19,9 @@ struct gepy_section {
     atomic_bool first_is_open;
 };
 
+/* Its time counts from now: the entry of that name, or this thread's. */
+PyObject *gepy_section_renew(PyObject *op, PyObject *serial);
+
 /* entry.c: __enter__, __exit__ and what Python needs for the slow ones. */
 extern PyMethodDef gepy_entry_methods[];
 

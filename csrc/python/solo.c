@@ -46,11 +46,11 @@ solo_init(PyObject *module, PyObject *args)
     if (no_wait == NULL) {
         no_wait = Py_BuildValue("(O)", Py_False);
     }
-    if (acquire == NULL || release == NULL || no_wait == NULL) {
-        Py_CLEAR(acquire); /* then nothing is done here */
-        return NULL;
+    if (release != NULL && no_wait != NULL && acquire != NULL) {
+        Py_RETURN_NONE;
     }
-    Py_RETURN_NONE;
+    Py_CLEAR(acquire); /* then nothing is done here */
+    return NULL;
 }
 
 PyDoc_STRVAR(idle_doc, "idle(yes, /)\n--\n\nNobody wants anything now.");
@@ -141,14 +141,25 @@ forget(void)
     solo.n = 0;
 }
 
-/* signal.signal(); what was there before, or NULL. */
-static PyObject *
-set_handler(PyObject *signum, PyObject *handler)
+/* signal.signal(), then the core's part; no nudge falls in between. */
+static bool
+change(int i, PyObject *handler, void (*then)(int))
 {
-    PyObject *args[] = { NULL, signum, handler };
+    PyObject *args[] = { NULL, PyLong_FromLong(solo.signums[i]), handler };
+    PyObject *was = NULL;
 
-    return PyObject_Vectorcall(set_python, args + 1,
-                               2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (args[1] != NULL) {
+        ge_nudge_bar(solo.signums[i], true);
+        was = PyObject_Vectorcall(set_python, args + 1,
+                                  2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        if (was != NULL) {
+            then(solo.signums[i]);
+        }
+        ge_nudge_bar(solo.signums[i], false);
+        Py_DECREF(args[1]);
+    }
+    Py_XDECREF(was);
+    return was != NULL;
 }
 
 /* Does the simple case hold? Fills `solo` but for the phase. */
@@ -186,7 +197,7 @@ simple(struct gepy_section *self)
 
 /* Lay both layers. 0; 1: not done, or not by us alone; -1. */
 static int
-lay(struct gepy_section *self)
+lay(void)
 {
     if (ge_solo_begin(solo.signums, solo.n) < 0) {
         return 1;
@@ -194,18 +205,9 @@ lay(struct gepy_section *self)
     idle = false;
     solo.phase = ENTERING;
     for (int i = 0; i < solo.n; i++) {
-        PyObject *was;
-
-        ge_nudge_bar(solo.signums[i], true);
-        was = set_handler(PyTuple_GET_ITEM(self->signals, i), layer1);
-        if (was != NULL) {
-            (void)ge_solo_cover(solo.signums[i]);
-        }
-        ge_nudge_bar(solo.signums[i], false);
-        if (was == NULL) {
+        if (!change(i, layer1, ge_solo_cover)) {
             return -1;
         }
-        Py_DECREF(was);
         if (solo.phase != ENTERING) {
             return 1;
         }
@@ -223,7 +225,7 @@ gepy_solo_enter(struct gepy_section *self)
 #if !defined(Py_GIL_DISABLED)
     if (idle && gepy_in_main() && lock()) {
         if (idle && simple(self)) {
-            rc = lay(self);
+            rc = lay();
         }
         unlock();
     }
@@ -261,22 +263,9 @@ give_back(void)
     }
     solo.phase = LEAVING;
     for (int i = 0; i < solo.n; i++) {
-        PyObject *signum = PyLong_FromLong(solo.signums[i]);
-        PyObject *was = NULL;
-
-        if (signum != NULL) {
-            ge_nudge_bar(solo.signums[i], true);
-            was = set_handler(signum, solo.previous[i]);
-            if (was != NULL) {
-                ge_solo_restore(solo.signums[i]);
-            }
-            ge_nudge_bar(solo.signums[i], false);
-        }
-        Py_XDECREF(signum);
-        if (was == NULL) {
+        if (!change(i, solo.previous[i], ge_solo_restore)) {
             return -1;
         }
-        Py_DECREF(was);
         if (solo.phase != LEAVING) {
             return 1;
         }

@@ -120,6 +120,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/module.c": {"gepy.h"},
     "python/gate.c": {"gepy.h"},
     "python/insist.c": {"gepy.h"},
+    "python/mains.c": {"gepy.h"},
     "python/opened.c": {"gepy.h"},
     "python/section.h": {"gepy.h"},
     "python/section.c": {"section.h"},
