@@ -148,6 +148,7 @@ change(int i, PyObject *handler, void (*then)(int))
     PyObject *args[] = { NULL, PyLong_FromLong(solo.signums[i]), handler };
     PyObject *was = NULL;
 
+    Py_INCREF(handler); /* handlers that run in there may change `solo` */
     if (args[1] != NULL) {
         ge_nudge_bar(solo.signums[i], true);
         was = PyObject_Vectorcall(set_python, args + 1,
@@ -158,6 +159,7 @@ change(int i, PyObject *handler, void (*then)(int))
         ge_nudge_bar(solo.signums[i], false);
         Py_DECREF(args[1]);
     }
+    Py_DECREF(handler);
     Py_XDECREF(was);
     return was != NULL;
 }
