@@ -425,6 +425,7 @@ class Process:
         waits = [killer._turn(now, state) for killer in killers]
         stopping = state != _core.RUNNING
         if stopping or any(_core.held(s) for s in held()):
+            self.delivery.say_held()
             waits.append(self._expire(now))
         if stopping and killers:
             self._tell_stop(killers, sections, left)
