@@ -3,6 +3,7 @@
  * The same as ge_trap_set(), with a quarter of the system calls. */
 #include "ge_platform.h"
 
+#include "ge_fork.h"
 #include "ge_handler.h"
 #include "ge_section.h"
 #include "ge_table.h"
@@ -33,6 +34,9 @@ ge_solo_begin(const int *signums, int n)
 
     ge__table_lock();
     {
+        if (atomic_load(&ge__mailbox.owner) == 0) {
+            ge__fork_adopt(); /* else it is right: the fork's child says so */
+        }
         for (int i = 0; i < n && rc == 0; i++) {
             struct sigaction found;
 

@@ -96,7 +96,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_table.h": {"ge.h"},
     "core/ge_table.c": {"ge_handler.h", "ge_table.h"},
     "core/ge_trap.c": {"ge_fork.h", "ge_handler.h", "ge_nudge.h", "ge_table.h"},
-    "core/ge_solo.c": {"ge_handler.h", "ge_section.h", "ge_table.h"},
+    "core/ge_solo.c": {"ge_fork.h", "ge_handler.h", "ge_section.h", "ge_table.h"},
     "core/ge_section.h": {"ge.h"},
     "core/ge_gate.h": {"ge.h"},
     "core/ge_gate.c": {"ge_gate.h", "ge_section.h"},
