@@ -70,6 +70,7 @@ class Passing:
     signum: int
     # Python's table does not show us: CPython calls the user's handler.
     by_itself: bool
+    tripped: bool = False
     taken: threading.Event = field(default_factory=threading.Event)
 
 
@@ -92,14 +93,15 @@ class Delivery:
         self.deferred: dict[int, None] = {}
         # Idents of the threads that shall end at their next outermost entry,
         # and of what.
-        self._told: set[int] = set()
+        self._told: dict[int, threading.Thread] = {}
         self._told_of: SignalInfo | None = None
         self._gates = 0  # how often the gate was lifted, to tell things once
         self._said: set[str] = set()
         self._ends_here = False
         self._drained = False  # main is ending the process, and none can open
-        self.delivered = False  # has any of them ever come?
+        self.ends = False  # has one come that ends main, unless that objects?
         self._foreign: list[int] = []  # for handlers of C code
+        self._notes_of_clock: list[str] = []
         self._notes: list[tuple[int, str]] = []  # for the log, outside the lock
         self._waiters: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
@@ -139,7 +141,7 @@ class Delivery:
                 elif in_main_thread():
                     layers.reconcile()  # what was laid by other threads
                 if section.timeout is not None:
-                    process.start()
+                    self._start_clock(section)
         if problem == errno.ECANCELED:
             if self._drained:
                 # It has been told, or came later; this is the end.
@@ -147,12 +149,18 @@ class Delivery:
             raise process.refusal()
         return problem == 0
 
+    def _start_clock(self, section: _core.Section) -> None:
+        try:
+            self._process.start()
+        except RuntimeError:  # CPython 3.12 starts no thread once main has ended
+            self._notes_of_clock.append(name_of_section(section))
+
     def _end_told_thread(self, inside: bool) -> None:
         me = threading.get_ident()
-        if me in self._told and not inside:
-            self._told.discard(me)
-            if not self._told:
-                self._process.refresh()
+        thread = None if inside else self._told.pop(me, None)
+        # Idents are used again: another thread than the one of then?
+        if thread is not None and thread is threading.current_thread():
+            _core.look(self.looking)
             error = SystemExit(128 + self._told_of.signum if self._told_of else 1)
             error.reason = self._told_of  # type: ignore[attr-defined]
             raise error
@@ -160,7 +168,7 @@ class Delivery:
     @property
     def looking(self) -> bool:
         """Must openers come by this way, even if nothing is being changed?"""
-        return bool(self._told) or self._settling
+        return self._settling or any(t.is_alive() for t in self._told.values())
 
     @property
     def busy(self) -> bool:
@@ -270,9 +278,12 @@ class Delivery:
                 _core.send(self._foreign, False, self._foreign)
                 self._was_held.clear()
                 for passing in self._fresh:
-                    # While nobody can open one: CPython may call the user's
-                    # handler by itself.
-                    _core.trip(passing.signum)
+                    # Here, while nobody can open one: CPython may call the
+                    # user's handler by itself. Once: the thread that handed it
+                    # over may not have come to wake_main() yet.
+                    if not passing.tripped:
+                        passing.tripped = True
+                        _core.trip(passing.signum)
                 if self._due or self._fresh:
                     # Who opened one now would hold what is being delivered.
                     _core.gate_shut()
@@ -302,13 +313,17 @@ class Delivery:
                 self._seen.discard(signum)
                 self.handed[signum] = passing
                 self._fresh.append(passing)
-            self.delivered = True
+            if owner in (signal.SIG_DFL, signal.default_int_handler):
+                self.ends = True
             self._notes.append((signum, name_of_section(section)))
         for signum in came:
             _core.held_take(signum)
         return bool(came)
 
     def say_left(self) -> None:
+        while self._notes_of_clock:
+            name = self._notes_of_clock.pop()
+            log.warning("section %s had no time limit: main has ended", name)
         while self._notes:
             signum, name = self._notes.pop()
             reason = _reason_for(signum) or name_of(signum)
@@ -477,8 +492,10 @@ class Delivery:
             active: dict[int, threading.Thread] = getattr(threading, "_active", {})
             ours = "gracefulexit-"
             self._told_of = reason
-            self._told = {i for i, t in active.items() if not t.name.startswith(ours)}
-            self._told.discard(threading.get_ident())
+            self._told = {
+                i: t for i, t in list(active.items()) if not t.name.startswith(ours)
+            }
+            self._told.pop(threading.get_ident(), None)
             _core.look(self.looking)
             self._lift()
 
@@ -488,6 +505,20 @@ class Delivery:
         self._drained = True
         with self._process.lock:
             self._process.refresh()
+
+    def wait_at_exit(self) -> None:
+        """Who ends by a signal ends no section by it. And Python waits for threads
+        that are not daemons, but for the faults of its join() before 3.13."""
+        if self.ends:
+            self.drain()
+        me = threading.get_ident()
+        active: dict[int, threading.Thread] = getattr(threading, "_active", {})
+        while any(
+            i != me and i in active and not active[i].daemon
+            for _, i, _, holds in _core.opened()
+            if holds
+        ):
+            time.sleep(0.01)
 
     def end_here(self, signum: int) -> None:
         """Main has unwound and only waits for other threads, which the default

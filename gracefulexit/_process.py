@@ -8,6 +8,7 @@ status, the escalation and the back end are the oldest killer's.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import signal
@@ -76,6 +77,7 @@ class Process:
         # Killers that were closed by exit(): their deadline and status stand
         # until the process has ended.
         self._kept: list[Member] = []
+        self._conflicts: list[tuple[Member, Member]] = []
         self._prepared = False
         self._child = 0  # pid, in a forked child that has been repaired
         self.main_ended: float | None = None  # time.monotonic()
@@ -100,6 +102,8 @@ class Process:
             _core.attempt(
                 lambda: self._install(killer, backend), lambda: self.remove(killer)
             )
+        while self._conflicts:  # a log handler may want the lock in another thread
+            self._warn_of_conflict(*self._conflicts.pop())
         _core.wake_news()
 
     def _install(self, killer: Member, backend: str) -> None:
@@ -107,7 +111,7 @@ class Process:
         if not self.killers and self.backend is None:
             _core.reset()  # a stop() that came after the last close() is nobody's
         if self.killers:
-            self._warn_of_conflict(killer, self.killers[0])
+            self._conflicts.append((killer, self.killers[0]))
         self.killers.append(killer)
         self.start(backend)
         killer._attach()
@@ -183,12 +187,19 @@ class Process:
         """Start those that do not run. Under the lock."""
         if self.backend is None:
             chosen = _core.backends()[0] if backend == "auto" else backend
-            _core.watcher_start(chosen)
+            # It runs already if this was interrupted before the next line.
+            with contextlib.suppress(BlockingIOError):
+                _core.watcher_start(chosen)
             self.backend = chosen
         if self._dispatcher is None:
             # Known before it starts: a start that is interrupted is undone.
             self._dispatcher = Dispatcher(self._turn)
-            self._dispatcher.start()
+        if self._dispatcher.ident is None:
+            try:
+                self._dispatcher.start()
+            except RuntimeError:
+                self._dispatcher = None
+                raise
 
     def _end_stop(self) -> None:
         """The last killer goes: RUNNING again, unless the process is to end."""
@@ -214,6 +225,7 @@ class Process:
             return
         dispatcher = self._dispatcher
         if dispatcher is not None:
+            self._retired[:] = [d for d in self._retired if d.is_alive()]
             self._retired.append(dispatcher)
             dispatcher.quit()
             self._dispatcher = None
@@ -474,8 +486,7 @@ class Process:
     # ---- the end of the process, forks --------------------------------------
 
     def _at_interpreter_exit(self) -> None:
-        if self.delivery.delivered:
-            self.delivery.drain()  # who ends by a signal ends no section by it
+        self.delivery.wait_at_exit()
         for killer in reversed(list(self.killers)):
             killer._at_interpreter_exit()
 
