@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import _checks, _core
@@ -163,14 +162,9 @@ class TerminateProtected(_core.Section):
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        serials = _tasks_own(self)
-        self._shut(serials[-1] if serials else 0)
+    @staticmethod
+    async def _done() -> None:
+        """What __aexit__, which is C too, gives to await."""
 
     # ---- as a decorator -----------------------------------------------------
 
@@ -207,9 +201,7 @@ class TerminateProtected(_core.Section):
 
 # The sections of this asyncio task, the innermost last. A task that was made in
 # one of them has it too, and is inside as long as it is open.
-_own: ContextVar[tuple[tuple[int, TerminateProtected], ...]] = ContextVar(
-    "gracefulexit sections", default=()
-)
+_own: ContextVar[tuple[tuple[int, _core.Section], ...]] = _core.own
 
 
 def _tasks_own(section: TerminateProtected) -> list[int]:

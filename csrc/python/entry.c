@@ -70,18 +70,6 @@ covered(struct gepy_section *self)
     return true;
 }
 
-static PyObject *
-call_method(PyObject *self, const char *name, PyObject *arg)
-{
-    PyObject *method = PyObject_GetAttrString(self, name);
-    PyObject *result = method == NULL ? NULL
-                       : arg == NULL  ? PyObject_CallNoArgs(method)
-                                      : PyObject_CallOneArg(method, arg);
-
-    Py_XDECREF(method);
-    return result;
-}
-
 /* What follows when the last section was left, or main owes something. */
 static int
 conclude(PyObject *self, PyObject **met)
@@ -112,9 +100,11 @@ undo(PyObject *op, uint64_t serial)
 
     if (o != NULL) {
         PyObject *error = gepy_take_exception(), *met = NULL;
-        bool last = gepy_close(o);
+        bool last = false;
 
-        gepy_discard(o);
+        if (gepy_close(o, &last)) {
+            gepy_discard(o);
+        }
         if (last && conclude(op, &met) < 0) {
             PyErr_WriteUnraisable(op);
         }
@@ -152,7 +142,7 @@ enter_quickly(struct gepy_section *self, uint64_t serial)
         return 1;
     }
     if (held) {
-        PyObject *said = call_method((PyObject *)self, "_say_held", NULL);
+        PyObject *said = gepy_call_method((PyObject *)self, "_say_held", NULL);
 
         if (said == NULL) {
             return -1;
@@ -176,7 +166,8 @@ section_enter(PyObject *op, PyObject *unused)
     (void)unused;
     if (rc == 1) {
         PyObject *arg = PyLong_FromUnsignedLongLong(serial);
-        PyObject *opened = arg == NULL ? NULL : call_method(op, "_open", arg);
+        PyObject *opened =
+            arg == NULL ? NULL : gepy_call_method(op, "_open", arg);
 
         Py_XDECREF(arg);
         rc = opened == NULL ? -1 : 0;
@@ -225,14 +216,21 @@ section_try(PyObject *op, PyObject *args)
 /* ---- __exit__ ------------------------------------------------------------
  */
 
-static PyObject *
-leave(PyObject *op, struct gepy_opened *o, PyObject *error)
+PyObject *
+gepy_leave(PyObject *op, struct gepy_opened *o, bool ours)
 {
-    bool in_main = gepy_in_main(), last = gepy_close(o);
+    bool in_main = gepy_in_main(), last;
     PyObject *met = NULL, *done = Py_None;
 
+    if (!gepy_close(o, &last)) {
+        return gepy_call_method(op, "_not_open", NULL);
+    }
     gepy_discard(o);
-    gepy_met(&met, error);
+    if (!ours) {
+        PyObject *error = gepy_call_method(op, "_not_ours", NULL);
+
+        gepy_met(&met, error != NULL ? error : gepy_take_exception());
+    }
     if (last) {
         int rc = gepy_solo_leave();
 
@@ -255,19 +253,15 @@ section_exit(PyObject *op, PyObject *const *args, Py_ssize_t n)
 {
     unsigned long me = PyThread_get_thread_ident();
     struct gepy_opened *o = gepy_find(op, me, 0);
-    PyObject *error = NULL;
+    bool ours = o != NULL;
 
     (void)args;
     (void)n;
-    if (o == NULL) {
+    if (!ours) {
         o = gepy_find(op, 0, 0);
-        error = call_method(op, o == NULL ? "_not_open" : "_not_ours", NULL);
-        if (o == NULL || error == NULL) {
-            Py_XDECREF(error);
-            return NULL;
-        }
     }
-    return leave(op, o, error);
+    return o == NULL ? gepy_call_method(op, "_not_open", NULL)
+                     : gepy_leave(op, o, ours);
 }
 
 PyDoc_STRVAR(shut_doc, "_shut($self, serial, /)\n--\n\n"
@@ -283,8 +277,13 @@ section_shut(PyObject *op, PyObject *arg)
         return NULL;
     }
     o = gepy_find(NULL, 0, serial);
-    return o == NULL ? call_method(op, "_not_open", NULL) : leave(op, o, NULL);
+    return o == NULL ? gepy_call_method(op, "_not_open", NULL)
+                     : gepy_leave(op, o, true);
 }
+
+PyDoc_STRVAR(aexit_doc,
+             "__aexit__($self, /, *exc_info)\n--\n\n"
+             "Leave the section of this task; await what it returns.");
 
 PyDoc_STRVAR(renew_doc, "_renew($self, serial, /)\n--\n\n"
                         "Count its time from now: the entry of that name, or "
@@ -294,6 +293,8 @@ PyMethodDef gepy_entry_methods[] = {
     { "__enter__", section_enter, METH_NOARGS, enter_doc },
     { "__exit__", (PyCFunction)(void (*)(void))section_exit, METH_FASTCALL,
       exit_doc },
+    { "__aexit__", (PyCFunction)(void (*)(void))gepy_section_aexit,
+      METH_FASTCALL, aexit_doc },
     { "_try", section_try, METH_VARARGS, try_doc },
     { "_shut", section_shut, METH_O, shut_doc },
     { "_renew", gepy_section_renew, METH_O, renew_doc },

@@ -114,13 +114,17 @@ extern atomic_bool gepy_bare;
 /* Count and list it; results as of ge_section_enter(). */
 int gepy_open(struct gepy_opened *o, bool locked, enum ge_opener who);
 
-/* The opposite, once. True if it was the last one and something was held. */
-bool gepy_close(struct gepy_opened *o);
+/* The opposite; false if it is not in the list (any more). *last: it was the
+ * last one, and something is held. */
+bool gepy_close(struct gepy_opened *o, bool *last);
 
 /* By its serial, or, with 0, the newest of this owner in that thread, or,
  * with ident 0, in any. */
 struct gepy_opened *gepy_find(const PyObject *owner, unsigned long ident,
                               uint64_t serial);
+
+/* The newest of this owner in any task. */
+struct gepy_opened *gepy_find_task(const PyObject *owner);
 
 /* Has this thread one that holds? `tasks`: those of its tasks count as well.
  */
@@ -135,6 +139,9 @@ void gepy_discard(struct gepy_opened *o);
 /* section.c: what TerminateProtected is built on. */
 extern PyType_Spec gepy_section_spec;
 int gepy_section_init(void);
+
+/* tasks.c: adds the context variable. 0 or -1. */
+int gepy_tasks_init(PyObject *module);
 
 /* end.c: registers the hook that lets the process die of a signal after the
  * interpreter has finished. 0 or -1. */

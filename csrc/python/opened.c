@@ -46,13 +46,15 @@ gepy_open(struct gepy_opened *o, bool locked, enum ge_opener who)
 }
 
 bool
-gepy_close(struct gepy_opened *o)
+gepy_close(struct gepy_opened *o, bool *last)
 {
     unsigned left = 1;
+    bool found = false;
 
     LOCK();
     for (struct gepy_opened **p = &newest; *p != NULL; p = &(*p)->older) {
         if (*p == o) {
+            found = true;
             *p = o->older;
             if (!o->expired) {
                 left = ge_section_leave();
@@ -63,7 +65,23 @@ gepy_close(struct gepy_opened *o)
     UNLOCK();
     /* Nobody can have it, so the order of these two looks does not matter:
      * who begins to hold from now on has counted itself. */
-    return left == 0 && (ge_holding() || ge_gate());
+    *last = left == 0 && (ge_holding() || ge_gate());
+    return found;
+}
+
+struct gepy_opened *
+gepy_find_task(const PyObject *owner)
+{
+    struct gepy_opened *o;
+
+    LOCK();
+    for (o = newest; o != NULL; o = o->older) {
+        if (o->owner == owner && o->task) {
+            break;
+        }
+    }
+    UNLOCK();
+    return o;
 }
 
 struct gepy_opened *

@@ -19,6 +19,16 @@ struct gepy_section {
     atomic_bool first_is_open;
 };
 
+PyObject *gepy_call_method(PyObject *self, const char *name, PyObject *arg);
+
+/* Leave this entry, and deliver what came inside; `ours`: in the thread that
+ * opened it. */
+PyObject *gepy_leave(PyObject *op, struct gepy_opened *o, bool ours);
+
+/* tasks.c: the tuple of (serial, section) of this asyncio task. */
+PyObject *gepy_section_aexit(PyObject *op, PyObject *const *args,
+                             Py_ssize_t n);
+
 /* Its time counts from now: the entry of that name, or this thread's. */
 PyObject *gepy_section_renew(PyObject *op, PyObject *serial);
 

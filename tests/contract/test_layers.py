@@ -126,6 +126,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/section.c": {"section.h"},
     "python/entry.c": {"section.h"},
     "python/solo.c": {"section.h"},
+    "python/tasks.c": {"section.h"},
     "python/signals.c": {"gepy.h"},
     "python/watch.c": {"gepy.h"},
 }

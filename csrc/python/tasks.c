@@ -1,0 +1,75 @@
+/* `async with`: a section belongs to its task, not to its thread. */
+#include "section.h"
+
+PyObject *
+gepy_call_method(PyObject *self, const char *name, PyObject *arg)
+{
+    PyObject *method = PyObject_GetAttrString(self, name);
+    PyObject *result = method == NULL ? NULL
+                       : arg == NULL  ? PyObject_CallNoArgs(method)
+                                      : PyObject_CallOneArg(method, arg);
+
+    Py_XDECREF(method);
+    return result;
+}
+
+/* A context variable: a tuple of (serial, section), the innermost last. */
+static PyObject *own;
+
+int
+gepy_tasks_init(PyObject *module)
+{
+    if (own == NULL) {
+        PyObject *none = PyTuple_New(0);
+
+        own = none == NULL ? NULL
+                           : PyContextVar_New("gracefulexit sections", none);
+        Py_XDECREF(none);
+    }
+    return own == NULL ? -1 : PyModule_AddObjectRef(module, "own", own);
+}
+
+/* The innermost entry of this section in this task, or, if it was opened in
+ * another context (a fixture, a task of its own for a time limit), in any. */
+static struct gepy_opened *
+innermost(PyObject *op)
+{
+    struct gepy_opened *o = NULL;
+    PyObject *entries = NULL;
+
+    if (PyContextVar_Get(own, NULL, &entries) < 0 || entries == NULL) {
+        PyErr_Clear();
+        return gepy_find_task(op);
+    }
+    for (Py_ssize_t i = PyTuple_GET_SIZE(entries) - 1; o == NULL && i >= 0;
+         i--) {
+        PyObject *entry = PyTuple_GET_ITEM(entries, i);
+
+        if (PyTuple_GET_ITEM(entry, 1) == op) {
+            o = gepy_find(
+                NULL, 0,
+                PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(entry, 0)));
+        }
+    }
+    Py_DECREF(entries);
+    return o != NULL ? o : gepy_find_task(op);
+}
+
+/* Leaves at the call, not when it is awaited: no handler of other code can
+ * raise between the end of the block and this. */
+PyObject *
+gepy_section_aexit(PyObject *op, PyObject *const *args, Py_ssize_t n)
+{
+    struct gepy_opened *o = innermost(op);
+    PyObject *left;
+
+    (void)args;
+    (void)n;
+    left = o == NULL ? gepy_call_method(op, "_not_open", NULL)
+                     : gepy_leave(op, o, true);
+    if (left == NULL) {
+        return NULL;
+    }
+    Py_DECREF(left);
+    return gepy_call_method(op, "_done", NULL);
+}
