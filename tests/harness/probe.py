@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,17 @@ def until(fact: Callable[[], object], what: str, limit: float = LIMIT) -> None:
     while not fact():
         assert time.monotonic() < end, f"not within {limit} s: {what}"
         time.sleep(0.001)
+
+
+def rounds(least: int, seen: Callable[[], int]) -> Iterator[int]:
+    """At least so many rounds of a race, and until it has gone either way: `seen`
+    tells how often it went the one way."""
+    n = 0
+    end = time.monotonic() + LIMIT
+    while n < least or not 0 < seen() < n:
+        assert time.monotonic() < end, f"no race: {seen()} of {n} rounds"
+        yield n
+        n += 1
 
 
 def send(signum: int) -> None:

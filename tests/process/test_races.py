@@ -35,14 +35,14 @@ SENDER = """
 @pytest.mark.parametrize("previous", ["handler", "other thread"])
 def test_signal_against_close(passes, backend: str, previous: str) -> None:
     """A signal during close() is the killer's or the previous owner's, never lost."""
-    done = passes(
+    passes(
         "        SIGNUM = SIGTERM\n"
         + SENDER
         + """
         heard = []
         signal.signal(SIGTERM, lambda *_: heard.append(1))
         kills = 0
-        for n in range(300):
+        for n in rounds(300, lambda: kills):
             killer = GracefulKiller("TERM", backend=sys.argv[1])
             shoot_soon(1500)
             pause = time.perf_counter() + random.random() * 0.001
@@ -60,19 +60,15 @@ def test_signal_against_close(passes, backend: str, previous: str) -> None:
             equal(killer.kill_now, killer.reason is not None)
             equal(int(killer.kill_now), killer.counts[SIGTERM])
             heard.clear()
-        print(kills)
         """,
         backend,
         previous,
     )
 
-    # Both must have happened, or the test has not raced.
-    assert 0 < int(done.out.split()[0]) < 300
-
 
 def test_signal_against_the_constructor(passes, backend: str) -> None:
     """A signal while a killer is being made goes to the previous owner or stops."""
-    done = passes(
+    passes(
         "        SIGNUM = SIGTERM\n"
         + SENDER
         + """
@@ -80,7 +76,7 @@ def test_signal_against_the_constructor(passes, backend: str) -> None:
         def previous(*_): heard.append(1)
         signal.signal(SIGTERM, previous)
         kills = 0
-        for n in range(300):
+        for n in rounds(300, lambda: kills):
             shoot_soon()
             pause = time.perf_counter() + random.random() * 0.001
             while time.perf_counter() < pause:
@@ -92,12 +88,9 @@ def test_signal_against_the_constructor(passes, backend: str) -> None:
             killer.close()
             equal(previous, signal.getsignal(SIGTERM))
             heard.clear()
-        print(kills)
         """,
         backend,
     )
-
-    assert 0 < int(done.out.split()[0]) < 300
 
 
 def test_signal_against_close_over_the_default(program) -> None:
@@ -108,7 +101,7 @@ def test_signal_against_close_over_the_default(program) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         GracefulKiller().close()
         ended = 0
-        for n in range(150):
+        for n in rounds(150, lambda: ended):
             reader, writer = os.pipe()
             pid = os.fork()
             if not pid:
@@ -130,18 +123,16 @@ def test_signal_against_close_over_the_default(program) -> None:
             assert status in (7, -15), (n, status)
             ended += status == -15
             os.close(reader); os.close(writer)
-        print(ended)
         """
     ).finish()
 
     assert done.status == 0, done.err
-    assert 0 < int(done.out) < 150
 
 
 @pytest.mark.parametrize("owner", ["handler", "killer"])
 def test_signal_against_leaving_a_section(passes, owner: str) -> None:
     """A signal while a section is left is delivered, once, and never inside one."""
-    done = passes(
+    passes(
         "        SIGNUM = SIGTERM\n"
         + SENDER
         + """
@@ -149,7 +140,7 @@ def test_signal_against_leaving_a_section(passes, owner: str) -> None:
         def handler(*_): heard.append(inside)
         signal.signal(SIGTERM, handler)
         in_section = 0
-        for n in range(300):
+        for n in rounds(300, lambda: in_section):
             killer = None
             if sys.argv[1] == "killer":
                 killer = GracefulKiller("TERM")
@@ -171,12 +162,9 @@ def test_signal_against_leaving_a_section(passes, owner: str) -> None:
                 equal([], heard)
                 killer.close()
             heard.clear()
-        print(in_section)
         """,
         owner,
     )
-
-    assert 0 < int(done.out.split()[0]) < 300
 
 
 def test_sections_in_threads_against_signals(passes) -> None:
