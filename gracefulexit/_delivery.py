@@ -48,6 +48,7 @@ class Owner(Protocol):
     """What is needed of the process."""
 
     killers: list[Any]
+    ends_by: int
     main_ended: float | None
 
     @property
@@ -99,7 +100,7 @@ class Delivery:
         self._said: set[str] = set()
         self._ends_here = False
         self._drained = False  # main is ending the process, and none can open
-        self.ends = False  # has one come that ends main, unless that objects?
+        self.interrupted = False  # has a KeyboardInterrupt been delivered?
         self._foreign: list[int] = []  # for handlers of C code
         self._notes_of_clock: list[str] = []
         self._notes: list[tuple[int, str]] = []  # for the log, outside the lock
@@ -168,7 +169,11 @@ class Delivery:
     @property
     def looking(self) -> bool:
         """Must openers come by this way, even if nothing is being changed?"""
-        return self._settling or any(t.is_alive() for t in self._told.values())
+        # Not is_alive(): up to 3.12 a join() that was interrupted makes that false.
+        active = _threads()
+        return self._settling or any(
+            active.get(i) is t for i, t in list(self._told.items())
+        )
 
     @property
     def busy(self) -> bool:
@@ -313,8 +318,8 @@ class Delivery:
                 self._seen.discard(signum)
                 self.handed[signum] = passing
                 self._fresh.append(passing)
-            if owner in (signal.SIG_DFL, signal.default_int_handler):
-                self.ends = True
+            if owner is signal.default_int_handler:
+                self.interrupted = True
             self._notes.append((signum, name_of_section(section)))
         for signum in came:
             _core.held_take(signum)
@@ -489,11 +494,10 @@ class Delivery:
     def _tell_threads(self, reason: SignalInfo | None) -> None:
         """The other threads end too, each once, and not inside a section."""
         with self._process.lock:
-            active: dict[int, threading.Thread] = getattr(threading, "_active", {})
             ours = "gracefulexit-"
             self._told_of = reason
             self._told = {
-                i: t for i, t in list(active.items()) if not t.name.startswith(ours)
+                i: t for i, t in _threads().items() if not t.name.startswith(ours)
             }
             self._told.pop(threading.get_ident(), None)
             _core.look(self.looking)
@@ -507,17 +511,19 @@ class Delivery:
             self._process.refresh()
 
     def wait_at_exit(self) -> None:
-        """Who ends by a signal ends no section by it. And Python waits for threads
-        that are not daemons, but for the faults of its join() before 3.13."""
-        if self.ends:
+        """Who ends by a signal ends no section by it; who has caught that end has
+        another. And Python waits for threads that are not daemons, but for the
+        faults of its join() before 3.13."""
+        uncaught = getattr(sys, "last_type", None)  # what the interpreter has shown
+        if self._process.ends_by or (
+            self.interrupted and uncaught is KeyboardInterrupt
+        ):
             self.drain()
         me = threading.get_ident()
-        active: dict[int, threading.Thread] = getattr(threading, "_active", {})
-        while any(
-            i != me and i in active and not active[i].daemon
-            for _, i, _, holds in _core.opened()
-            if holds
-        ):
+        while True:
+            waited_for = {i for i, t in _threads().items() if not t.daemon} - {me}
+            if not any(i in waited_for for _, i, _, holds in _core.opened() if holds):
+                return
             time.sleep(0.01)
 
     def end_here(self, signum: int) -> None:
@@ -533,6 +539,12 @@ class Delivery:
             _core.die(signum)
         finally:
             self._ends_here = False
+
+
+def _threads() -> dict[int, threading.Thread]:
+    # Not threading.enumerate(): its lock may be held by the code that a signal
+    # handler, where this is called too, has interrupted.
+    return dict(getattr(threading, "_active", {}))
 
 
 def _is_default(signum: int) -> bool:

@@ -83,7 +83,7 @@ class Process:
         self.main_ended: float | None = None  # time.monotonic()
         # The signal of default disposition, held by a section, that the
         # interpreter ends by.
-        self._ends_by = 0
+        self.ends_by = 0
 
     # ---- killers ------------------------------------------------------------
 
@@ -320,7 +320,7 @@ class Process:
         """What ends main by a signal of default disposition that was held."""
 
         def die(signum: int) -> None:
-            self._ends_by = signum
+            self.ends_by = signum
             _die_at_exit(signum)
 
         return GracefulExit(reason, 128 + signum, signum=signum, _die_at_exit=die)
@@ -415,13 +415,13 @@ class Process:
     def _note_end_of_main(self) -> None:
         """Main has returned or unwound, and is about to wait for other threads."""
         self.main_ended = time.monotonic()
-        if self._ends_by:
+        if self.ends_by:
             # Not in the middle of a section; and where the default action would
             # not have waited for a thread, nor do we.
             self.delivery.drain()
             others = set(threading.enumerate()) - {threading.current_thread()}
             if any(t.is_alive() and not t.daemon for t in others):
-                self.delivery.end_here(self._ends_by)
+                self.delivery.end_here(self.ends_by)
 
     # ---- in the dispatcher --------------------------------------------------
 

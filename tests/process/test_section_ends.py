@@ -194,3 +194,31 @@ def test_timed_sections_leave_nothing_behind(passes) -> None:
         assert len(process._retired) <= 2, process._retired
         """
     )
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_end_by_ctrl_c_tears_no_section(program, caught: bool) -> None:
+    """An uncaught KeyboardInterrupt that was held waits for a daemon's section; one
+    that was caught, and forgotten, does not hold up the end."""
+    done = program(
+        """
+        inside = threading.Event()
+        def work():
+            with TerminateProtected("TERM"):
+                inside.set()
+                time.sleep(1000 if sys.argv[1] == "True" else 0.3)
+                print("whole", flush=True)
+        try:
+            with TerminateProtected():
+                send(SIGINT)
+        except KeyboardInterrupt:
+            threading.Thread(target=work, daemon=True).start()
+            inside.wait()
+            if sys.argv[1] == "False":
+                raise
+        """,
+        caught,
+    ).finish()
+
+    expected = (0, "") if caught else (-2, "whole\n")
+    assert (done.status, done.out) == expected, done.err
