@@ -14,6 +14,7 @@ us, and the first library that saves and restores it removes us silently.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -79,6 +80,7 @@ class Layers:
         # and waits for that one, while another thread has that one and waits.
         self.lock = threading.RLock()
         self._inside = False
+        self._asking = False  # there is a thread that will
         self._asked = 0.0  # when main was asked to lay what others hold
 
     def adopt(self) -> None:
@@ -132,11 +134,30 @@ class Layers:
             self.wanted[s] & ~FOR_SECTIONS for s in missing
         ):
             return True
-        now = time.monotonic()
-        if not missing or now - self._asked < ASK_MAIN:
-            return False
-        self._asked = now
-        return True
+        early = self._asked + ASK_MAIN - time.monotonic()
+        if missing and early > 0:
+            self._ask_later(early)
+        elif missing:
+            self._asked = time.monotonic()
+        return bool(missing) and early <= 0
+
+    def _ask_later(self, pause: float) -> None:
+        """The section that is open now may be a long one."""
+
+        def ask() -> None:
+            time.sleep(pause)
+            with self.lock:
+                self._asking = False
+                if self._is_mains_affair():
+                    _core.in_main(functools.partial(_core.insist, self.reconcile))
+
+        if not self._asking:
+            self._asking = True
+            # There are other threads, or we would not be here.
+            with contextlib.suppress(RuntimeError):  # at the end of the interpreter
+                threading.Thread(
+                    target=ask, name="gracefulexit-ask", daemon=True
+                ).start()
 
     def _note_bare(self) -> None:
         """Main's next outermost section lays what is missing."""
@@ -199,7 +220,7 @@ class Layers:
         self.wanted = {}
         self.lock = threading.RLock()
         self.init_solo()
-        self.dirty = self._inside = False
+        self.dirty = self._inside = self._asking = False
         _core.insist(self.reconcile)
 
     def rearm(self, signum: int) -> None:

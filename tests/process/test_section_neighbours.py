@@ -1020,3 +1020,30 @@ def test_log_says_that_it_is_held(passes) -> None:
             equal(1, len(told))
         """
     )
+
+
+def test_main_is_shown_the_long_section_after_a_short_one(passes) -> None:
+    """Python's table shows us while another thread's section is open, so that what
+    saves and restores handlers in main keeps it; also when that thread had another
+    one just before."""
+    passes(
+        """
+        from gracefulexit._layers import on_python_signal
+        opened, go_on = threading.Event(), threading.Event()
+        def work():
+            with TerminateProtected():
+                until(lambda: signal.getsignal(SIGINT) is on_python_signal, "shown")
+            until(lambda: signal.getsignal(SIGINT) is not on_python_signal, "not")
+            with TerminateProtected():
+                opened.set()
+                go_on.wait()
+        thread = threading.Thread(target=work)
+        thread.start()
+        until(opened.is_set, "main goes on with its bytecode")
+        for signum in (SIGTERM, SIGINT):
+            until(lambda: signal.getsignal(signum) is on_python_signal, "shown")
+        go_on.set()
+        thread.join()
+        until(lambda: signal.getsignal(SIGTERM) == SIG_DFL, "given back")
+        """
+    )
