@@ -288,7 +288,7 @@ class Delivery:
                     # over may not have come to wake_main() yet.
                     if not passing.tripped:
                         passing.tripped = True
-                        _core.trip(passing.signum)
+                        _core.trip(passing.signum, self._then(passing))
                 if self._due or self._fresh:
                     # Who opened one now would hold what is being delivered.
                     _core.gate_shut()
@@ -351,11 +351,6 @@ class Delivery:
         if not fresh:
             return
         self.lift_if_done()
-        # After the trip: main runs handlers before pending calls.
-        _core.in_main(
-            functools.partial(_core.insist, lambda: self._ran_by_itself(fresh))
-        )
-        _core.in_main(lambda: _core.conclude(self._process.catch_up))
         nudge = functools.partial(self._nudge_main, fresh)
         try:
             threading.Thread(
@@ -363,6 +358,13 @@ class Delivery:
             ).start()
         except RuntimeError:  # CPython 3.12 starts none once main has ended
             nudge()
+
+    def _then(self, passing: Passing) -> Callable[[], object]:
+        """What main does after the handlers that are due."""
+        if passing.by_itself:
+            ran = functools.partial(self._ran_by_itself, [passing])
+            return functools.partial(_core.insist, ran)
+        return functools.partial(_core.conclude, self._process.catch_up)
 
     def _is_handed(self, passing: Passing) -> bool:
         return self.handed.get(passing.signum) is passing

@@ -188,6 +188,16 @@ run_pending(void *callable)
     return result == NULL ? -1 : PyErr_CheckSignals();
 }
 
+int
+gepy_in_main_soon(PyObject *callable)
+{
+    if (Py_AddPendingCall(run_pending, Py_NewRef(callable)) < 0) {
+        Py_DECREF(callable);
+        return -1;
+    }
+    return 0;
+}
+
 PyDoc_STRVAR(in_main_doc,
              "in_main(func, /)\n--\n\n"
              "Have the main thread call it between two bytecodes; what it "
@@ -197,11 +207,7 @@ static PyObject *
 in_main(PyObject *module, PyObject *callable)
 {
     (void)module;
-    if (Py_AddPendingCall(run_pending, Py_NewRef(callable)) < 0) {
-        Py_DECREF(callable);
-        Py_RETURN_FALSE;
-    }
-    Py_RETURN_TRUE;
+    return PyBool_FromLong(gepy_in_main_soon(callable) == 0);
 }
 
 PyDoc_STRVAR(fork_child_doc,

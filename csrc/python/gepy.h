@@ -65,6 +65,9 @@ extern PyMethodDef gepy_mains_methods[];
 /* flag.c: the type behind GracefulKiller.kill_now. */
 extern PyType_Spec gepy_flag_spec;
 
+/* end.c: have main call it between two bytecodes. 0, or -1: no room. */
+int gepy_in_main_soon(PyObject *callable);
+
 /* insist.c */
 
 /* The exception that is set, as an object, and unset; and set it as it is,

@@ -170,15 +170,31 @@ leave(PyObject *module, PyObject *args)
         return gepy_signum(arg, &signum) ? (result) : NULL;                   \
     }
 
+PyDoc_STRVAR(trip_doc,
+             "trip(signum, func=None, /)\n--\n\n"
+             "Have main run its Python handler soon, and func after that; "
+             "False: no such role.");
+
 static PyObject *
-trip_main(int signum)
+trip(PyObject *module, PyObject *args)
 {
+    PyObject *func = Py_None;
+    int signum;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O&|O:trip", gepy_signum, &signum, &func)) {
+        return NULL;
+    }
     if (ge_trip(signum) < 0) {
         Py_RETURN_FALSE;
     }
     /* After the mark: a handler that runs without it takes the call for a
      * signal that has come past us. */
     (void)PyErr_SetInterruptEx(signum);
+    /* Main runs handlers before pending calls; no Python is between these. */
+    if (func != Py_None) {
+        (void)gepy_in_main_soon(func);
+    }
     Py_RETURN_TRUE;
 }
 
@@ -215,8 +231,6 @@ ONE_SIGNAL(nudge, "Wake main once more out of a system call.",
            nudge_main(signum))
 ONE_SIGNAL(took, "Main has noticed a tripped signal; was there one?",
            PyBool_FromLong(ge_took(signum)))
-ONE_SIGNAL(trip, "Have main run its Python handler soon; False: no such role.",
-           trip_main(signum))
 ONE_SIGNAL(promote, "Begin the stop for a signal that was held.",
            PyBool_FromLong(ge_promote(signum)))
 ONE_SIGNAL(count, "Handler runs.",
@@ -270,7 +284,7 @@ PyMethodDef gepy_signal_methods[] = {
     { "foreign", foreign, METH_O, foreign_doc },
     { "nudge", nudge, METH_O, nudge_doc },
     { "took", took, METH_O, took_doc },
-    { "trip", trip, METH_O, trip_doc },
+    { "trip", trip, METH_VARARGS, trip_doc },
     { "promote", promote, METH_O, promote_doc },
     { "count", count, METH_O, count_doc },
     { "held", held, METH_O, held_doc },

@@ -111,9 +111,13 @@ def test_jobs_clean_up(example: Example, signum: int) -> None:
     children = [example(name) for name in JOBS]
     for child in children:
         child.wait_line("ready")
+    sent = time.monotonic()
+    for child in children:
         child.signal(signum)
-        child.wait_line("jobs: job-")  # cleaning up
-    for _ in range(8):  # past the 0.5 s after which a second Ctrl-C would count
+    for child in children:
+        child.wait_line("jobs: job-")  # cleaning up, for a second from now
+    # Past the 0.5 s after which a second Ctrl-C would count, and before the end.
+    while time.monotonic() < sent + 0.8:
         for child in children:
             os.kill(child.pid, SIGINT)  # not yet waited for: nobody else's number
         time.sleep(0.1)
