@@ -145,4 +145,10 @@ def test_outermost(counted) -> None:
     """Without a killer the outermost section takes its signals and gives them back,
     and makes no other system calls."""
     assert [counted[what] for what in OUTERMOST] == [IN_MAIN] * 2
-    assert [counted[what] for what in OUTERMOST_WORKER] == [IN_WORKER] * 2
+    # Main is asked for Python's table by the clock, at most 20 times a second: a
+    # few calls in some of the hundred sections.
+    each = [
+        {name: n for name, n in counted[what].items() if n >= 0.5}
+        for what in OUTERMOST_WORKER
+    ]
+    assert each == [IN_WORKER] * 2
