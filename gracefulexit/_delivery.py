@@ -28,7 +28,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import _core
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, layers, on_python_signal
-from ._sections import held, name_of_section, name_of_thread, open_sections
+from ._sections import (
+    held,
+    name_of_section,
+    name_of_thread,
+    names,
+    open_sections,
+    threads,
+)
 from ._signals import name_of
 from ._teller import flush
 
@@ -170,7 +177,7 @@ class Delivery:
     def looking(self) -> bool:
         """Must openers come by this way, even if nothing is being changed?"""
         # Not is_alive(): up to 3.12 a join() that was interrupted makes that false.
-        active = _threads()
+        active = threads()
         return self._settling or any(
             active.get(i) is t for i, t in list(self._told.items())
         )
@@ -190,10 +197,10 @@ class Delivery:
 
     def say_held(self) -> None:
         signums = [s for s in held() if _core.held(s)]
-        sections = ", ".join(str(s) for s in open_sections() if s.holds)
+        sections = names()
         if signums and sections and self._once("held"):
-            names = ", ".join(sorted(map(name_of, signums)))
-            log.info("%s is held until %s is left", names, sections)
+            which = ", ".join(sorted(map(name_of, signums)))
+            log.info("%s is held until %s is left", which, sections)
 
     def say_let_in(self, section: _core.Section) -> None:
         """Who waits at the gate for a second may be who an open one waits for."""
@@ -499,7 +506,7 @@ class Delivery:
             ours = "gracefulexit-"
             self._told_of = reason
             self._told = {
-                i: t for i, t in _threads().items() if not t.name.startswith(ours)
+                i: t for i, t in threads().items() if not t.name.startswith(ours)
             }
             self._told.pop(threading.get_ident(), None)
             _core.look(self.looking)
@@ -523,7 +530,7 @@ class Delivery:
             self.drain()
         me = threading.get_ident()
         while True:
-            waited_for = {i for i, t in _threads().items() if not t.daemon} - {me}
+            waited_for = {i for i, t in threads().items() if not t.daemon} - {me}
             if not any(i in waited_for for _, i, _, holds in _core.opened() if holds):
                 return
             time.sleep(0.01)
@@ -541,12 +548,6 @@ class Delivery:
             _core.die(signum)
         finally:
             self._ends_here = False
-
-
-def _threads() -> dict[int, threading.Thread]:
-    # Not threading.enumerate(): its lock may be held by the code that a signal
-    # handler, where this is called too, has interrupted.
-    return dict(getattr(threading, "_active", {}))
 
 
 def _is_default(signum: int) -> bool:

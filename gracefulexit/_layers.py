@@ -14,7 +14,6 @@ us, and the first library that saves and restores it removes us silently.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
@@ -154,10 +153,11 @@ class Layers:
         if not self._asking:
             self._asking = True
             # There are other threads, or we would not be here.
-            with contextlib.suppress(RuntimeError):  # at the end of the interpreter
-                threading.Thread(
-                    target=ask, name="gracefulexit-ask", daemon=True
-                ).start()
+            thread = threading.Thread(target=ask, name="gracefulexit-ask", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # none can be had now; the next opener tries again
+                self._asking = False
 
     def _note_bare(self) -> None:
         """Main's next outermost section lays what is missing."""

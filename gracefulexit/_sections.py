@@ -18,8 +18,6 @@ class OpenSection(NamedTuple):
     thread: str
     since: float  # time.monotonic()
     holds: bool  # not over its timeout
-    signals: tuple[int, ...]
-    timeout: float | None
 
     def __str__(self) -> str:
         return f"section {self.name} in {self.thread}"
@@ -28,14 +26,7 @@ class OpenSection(NamedTuple):
 def open_sections() -> list[OpenSection]:
     """All of the process, the oldest first."""
     return [
-        OpenSection(
-            name_of_section(owner),
-            name_of_thread(ident),
-            since,
-            holds,
-            owner.signals,
-            owner.timeout,
-        )
+        OpenSection(name_of_section(owner), name_of_thread(ident), since, holds)
         for owner, ident, since, holds in _core.opened()
     ]
 
@@ -65,11 +56,15 @@ def name_of_section(owner: _core.Section) -> str:
     return f"{function} ({os.path.basename(file)}:{line})"
 
 
-def name_of_thread(ident: int) -> str:
+def threads() -> dict[int, threading.Thread]:
+    """Those of Python, by ident."""
     # Not threading.enumerate(): its lock may be held by the code that a signal
     # handler, where this is called too, has interrupted.
-    active: dict[int, threading.Thread] = getattr(threading, "_active", {})
-    thread = active.get(ident)
+    return dict(getattr(threading, "_active", {}))
+
+
+def name_of_thread(ident: int) -> str:
+    thread = threads().get(ident)
     return f"thread {ident}" if thread is None else thread.name
 
 

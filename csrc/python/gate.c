@@ -1,8 +1,6 @@
 /* The gate before the protected sections, as Python's slow paths see it. */
 #include "gepy.h"
 
-#include <errno.h>
-
 PyDoc_STRVAR(look_doc, "look(on, /)\n--\n\n"
                        "Send openers by way of the process's lock, or no "
                        "longer; what was set before.");

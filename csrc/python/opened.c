@@ -1,7 +1,9 @@
 /* The protected sections that are open now: a list, the newest first. */
 #include "gepy.h"
 
+#if defined(Py_GIL_DISABLED)
 #include <string.h>
+#endif
 
 /* lock: protects the list, and that a section is in it if and only if it is
  * counted. Innermost, held for a few instructions, no Python runs under it;
