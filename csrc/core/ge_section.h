@@ -54,9 +54,11 @@ void ge_gate_lift(void);
 /* ---- one section alone, in the main thread ---------------------------------
  *
  * ge_trap_set() for signals that nobody wants but this section. CPython's
- * table is changed by its own signal.signal(), whose system call is one of
- * ours: ge_solo_begin()    signal.signal(ours)      ge_solo_cover()    for
- * each ge_solo_end()      signal.signal(before)    ge_solo_restore()  for each
+ * table is changed by its own signal.signal(), once for each signal:
+ *
+ *   in:   ge_solo_begin(), then signal.signal(ours), ge_solo_cover()
+ *   out:  ge_solo_end(), then signal.signal(before), ge_solo_restore()
+ *
  * A handler that runs between the first two finds itself wanted; one between
  * the last two passes the signal on. */
 

@@ -75,6 +75,9 @@ int gepy_in_main_soon(PyObject *callable);
 PyObject *gepy_take_exception(void);
 void gepy_give_exception(PyObject *error);
 
+/* With one argument, or with none. */
+PyObject *gepy_call_method(PyObject *self, const char *name, PyObject *arg);
+
 /* One more exception that was met: the latest is raised in the end, and tells
  * of those before as its context. Steals `error`. */
 void gepy_met(PyObject **met, PyObject *error);

@@ -68,6 +68,18 @@ gepy_met(PyObject **met, PyObject *error)
 }
 
 PyObject *
+gepy_call_method(PyObject *self, const char *name, PyObject *arg)
+{
+    PyObject *method = PyObject_GetAttrString(self, name);
+    PyObject *result = method == NULL ? NULL
+                       : arg == NULL  ? PyObject_CallNoArgs(method)
+                                      : PyObject_CallOneArg(method, arg);
+
+    Py_XDECREF(method);
+    return result;
+}
+
+PyObject *
 gepy_repeat(PyObject *func, PyObject **met)
 {
     PyObject *result = NULL;

@@ -19,8 +19,6 @@ struct gepy_section {
     atomic_bool first_is_open;
 };
 
-PyObject *gepy_call_method(PyObject *self, const char *name, PyObject *arg);
-
 /* Leave this entry, and deliver what came inside; `ours`: in the thread that
  * opened it. */
 PyObject *gepy_leave(PyObject *op, struct gepy_opened *o, bool ours);

@@ -1,18 +1,6 @@
 /* `async with`: a section belongs to its task, not to its thread. */
 #include "section.h"
 
-PyObject *
-gepy_call_method(PyObject *self, const char *name, PyObject *arg)
-{
-    PyObject *method = PyObject_GetAttrString(self, name);
-    PyObject *result = method == NULL ? NULL
-                       : arg == NULL  ? PyObject_CallNoArgs(method)
-                                      : PyObject_CallOneArg(method, arg);
-
-    Py_XDECREF(method);
-    return result;
-}
-
 /* A context variable: a tuple of (serial, section), the innermost last. */
 static PyObject *own;
 
