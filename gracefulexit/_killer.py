@@ -74,8 +74,10 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         raises: an exception class, also raised once in the main thread.
         chain: whoever handled the signals before runs as well.
         backend: ``"auto"``, ``"futex"`` (Linux) or ``"pipe"``.
-        on_fork: what ``os.fork`` children get: ``"auto"`` and ``"reset"``, the
-            handlers from before us; ``"rearm"``, this killer, fresh.
+        on_fork: what forked children get: ``"rearm"``, this killer, fresh;
+            ``"reset"``, the handlers from before us; ``"auto"``, fresh for
+            ``os.fork`` and the handlers from before for ``multiprocessing``,
+            ``subprocess`` and their like.
         hook_timeout: seconds after which a hook is left behind.
         worker_error: ``"stop"`` the program when a ``Worker`` fails, or
             ``"ignore"`` it but for the log.
@@ -167,9 +169,9 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
     def _check_open(self) -> None:
         if self._inherited:
             raise RuntimeError(
-                "this killer belongs to the parent process and hears nothing in a "
-                "forked child; make a new GracefulKiller() here, or pass "
-                "on_fork='rearm' in the parent"
+                "this killer belongs to the parent process and hears nothing in this "
+                "forked child; make a new GracefulKiller() here, use a ProcessWorker, "
+                "or pass on_fork='rearm' in the parent"
             )
         if self._closed:
             raise RuntimeError(
@@ -603,22 +605,44 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         deadline: other atexit hooks and the finalisation may hang."""
         self._close(linger=True)
 
-    def _inherited_by_fork(self) -> None:
-        """In the forked child."""
-        counts = dict.fromkeys(self._callbacks.signals(), 0)
-        self._renew()
-        if self._on_fork != "rearm":
-            self._stop_fd.forget_in_child()
-            self._start_fresh()
-            self._last_counts = counts
-            self._inherited = True
-            return
+    def _inherited_by_fork(self, library: bool) -> None:
+        """In the forked child. `library`: of one that runs its own code there."""
         hooks, callbacks = self._hooks, self._callbacks
+        counts = dict.fromkeys(callbacks.signals(), 0)
+        self._renew()
         self._stop_fd.forget_in_child()
         self._start_fresh()
-        self._hooks, self._callbacks = hooks, callbacks
-        callbacks.restart()
-        process.add(self, self._backend)
+        if self._on_fork == "rearm" or (self._on_fork == "auto" and not library):
+            self._hooks, self._callbacks = hooks, callbacks
+            callbacks.restart()
+            try:
+                process.add(self, self._backend)
+            except (OSError, RuntimeError) as error:
+                # Nobody could catch it here. The child has the default actions.
+                log.error("a forked child cannot hear its signals: %s", error)
+            else:
+                return
+        self._last_counts = counts
+        self._inherited = True
+        self.__class__ = _inherited(type(self))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a killer cannot be pickled or copied: it hears for one process; make a "
+            "new GracefulKiller() in the other one, or use a ProcessWorker"
+        )
+
+
+def _inherited(cls: type[GracefulKiller]) -> type[GracefulKiller]:
+    """The class of a killer that a child cannot use. kill_now is false there for
+    ever, and a loop that polls it would be told nothing; a check in the member
+    itself would cost every poll of every program."""
+
+    def kill_now(self: GracefulKiller) -> NoReturn:
+        self._check_open()
+        raise AssertionError("an inherited killer is not open")
+
+    return type(cls)(cls.__name__, (cls,), {"kill_now": property(kill_now)})
 
 
 def _member(signum: int) -> Any:

@@ -53,7 +53,7 @@ class Member(Protocol):
     def _turn(self, now: float, state: int) -> float | None: ...
     def _describe_stragglers(self) -> str: ...
     def _at_interpreter_exit(self) -> None: ...
-    def _inherited_by_fork(self) -> None: ...
+    def _inherited_by_fork(self, library: bool) -> None: ...
     def _exception(self) -> BaseException: ...
     def _stopping(self) -> bool: ...
 
@@ -506,9 +506,10 @@ class Process:
         self._reason, self._message, self._raised = None, "", False
         self._kept.clear()
         self._teller.forget()
+        library = _forked_by_library()
         for killer in killers:
-            killer._inherited_by_fork()
-        if held() and not _forked_by_library():
+            killer._inherited_by_fork(library)
+        if held() and not library:
             # The forking thread goes on in its section, here too.
             _core.insist(self._hold_in_child)
 
@@ -517,14 +518,31 @@ class Process:
             self.refresh()
 
 
+# Who forks to run code of its own in the child, which ends by terminate() or by
+# an exec: (module, function), None for all of them.
+FORKERS = {
+    ("multiprocessing.popen_fork", None),
+    ("multiprocessing.forkserver", None),
+    ("billiard.popen_fork", None),
+    ("billiard.forkserver", None),
+    ("subprocess", None),  # preexec_fn=, user=
+    ("os", "_spawnvef"),
+    ("pty", "spawn"),
+}
+# Where the program's own code begins in a child of theirs.
+BEGINNINGS = {"multiprocessing.process", "billiard.process"}
+
+
 def _forked_by_library() -> bool:
-    """Is this the child of one that runs code of its own in it, which will never
-    leave the section, and whose terminate() must work?"""
+    """Is this the child of one that never goes on with the program, and shall be a
+    process as if we were not there?"""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_globals.get("__name__")
-        if name in ("multiprocessing.popen_fork", "subprocess"):
+        module = frame.f_globals.get("__name__")
+        if {(module, None), (module, frame.f_code.co_name)} & FORKERS:
             return True
+        if module in BEGINNINGS:
+            return False
         frame = frame.f_back
     return False
 

@@ -79,7 +79,8 @@ SETUP = """
     subprocess.Popen = lambda *a, **k: subprocess_popen(*a, close_fds=False, **k)
     ours = sys.argv[1] != "without us"
     if ours:
-        killer = GracefulKiller(backend=sys.argv[1], raises=None)
+        # "auto" would have them hear, as test_rearm has it.
+        killer = GracefulKiller(backend=sys.argv[1], on_fork="reset")
         killer.on("HUP", lambda info: None)
         killer.fileno()
     exec(sys.argv[2])
@@ -166,6 +167,8 @@ def test_inherited_killer_says_what_to_do(passes) -> None:
             results = []
             for call in (
                 killer.wait, killer.checkpoint, killer.stop, killer.fileno,
+                lambda: killer.kill_now, lambda: isinstance(killer, GracefulKiller)
+                and type(killer).__name__ == "GracefulKiller" and killer.exit(),
                 killer.rearm, lambda: killer.on("HUP", print),
                 lambda: killer.on_stop(print), killer.__enter__,
             ):
@@ -174,7 +177,7 @@ def test_inherited_killer_says_what_to_do(passes) -> None:
                     results.append("nothing raised")
                 except RuntimeError as error:
                     results.append(str(error))
-            results.append((killer.kill_now, killer.reason, killer.armed))
+            results.append((killer.reason, killer.armed))
             killer.close()
             with GracefulKiller() as fresh:
                 send(SIGTERM)
@@ -189,22 +192,25 @@ def test_inherited_killer_says_what_to_do(passes) -> None:
         equal(0, process.exitcode)
         for text in texts:
             assert "on_fork='rearm'" in text and "new GracefulKiller()" in text, text
-        equal((False, None, False), facts)
+        equal((None, False), facts)
         equal(True, fresh)
         killer.close()
         """
     )
 
 
-@pytest.mark.parametrize("way", ["os.fork", "multiprocessing"])
-def test_rearm(program, backend: str, way: str) -> None:
-    """on_fork='rearm': the killer works afresh in the child, and the parent's is left
-    alone."""
+@pytest.mark.parametrize(
+    ("way", "on_fork"),
+    [("os.fork", "auto"), ("os.fork", "rearm"), ("multiprocessing", "rearm")],
+)
+def test_rearm(program, backend: str, way: str, on_fork: str) -> None:
+    """The killer works afresh in a child that os.fork() made, or any with
+    on_fork='rearm', and the parent's is left alone."""
     done = program(
         """
         import warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        killer = GracefulKiller(backend=sys.argv[1], on_fork="rearm", grace=500)
+        killer = GracefulKiller(backend=sys.argv[1], on_fork=sys.argv[3], grace=500)
         killer.take("USR1")
         send(SIGUSR1)
         hooked = threading.Event()
@@ -251,6 +257,7 @@ def test_rearm(program, backend: str, way: str) -> None:
         """,
         backend,
         way,
+        on_fork,
     ).finish()
 
     assert (done.status, done.err) == (0, "")
