@@ -6,6 +6,7 @@ import functools
 import logging
 import threading
 import time
+import types
 from collections.abc import Callable, Mapping
 from signal import SIG_BLOCK, Signals, pthread_sigmask
 from types import TracebackType
@@ -642,7 +643,10 @@ def _inherited(cls: type[GracefulKiller]) -> type[GracefulKiller]:
         self._check_open()
         raise AssertionError("an inherited killer is not open")
 
-    return type(cls)(cls.__name__, (cls,), {"kill_now": property(kill_now)})
+    def fill(namespace: dict[str, Any]) -> None:
+        namespace["kill_now"] = property(kill_now)
+
+    return types.new_class(cls.__name__, (cls,), exec_body=fill)
 
 
 def _member(signum: int) -> Any:
