@@ -74,7 +74,8 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         escalate: which of `signals` may end it early when they come again.
         raises: an exception class, also raised once in the main thread.
         chain: whoever handled the signals before runs as well.
-        backend: ``"auto"``, ``"futex"`` (Linux) or ``"pipe"``.
+        backend: ``"auto"``, ``"futex"`` (Linux) or ``"pipe"``; or ``"sigwait"``:
+            no system call of the program is interrupted by its signals.
         on_fork: what forked children get: ``"rearm"``, this killer, fresh;
             ``"reset"``, the handlers from before us; ``"auto"``, fresh for
             ``os.fork`` and the handlers from before for ``multiprocessing``,

@@ -27,6 +27,7 @@ from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signal
 from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
+from ._sigwait import Sigwait
 from ._teller import Teller
 
 log = logging.getLogger("gracefulexit")
@@ -68,6 +69,7 @@ class Process:
         self.killers: list[Member] = []
         self.delivery = Delivery(self)
         self.backend: str | None = None
+        self._sigwait = Sigwait()
         self._dispatcher: Dispatcher | None = None
         self._retired: list[Dispatcher] = []
         self._teller = Teller()
@@ -98,12 +100,21 @@ class Process:
     def add(self, killer: Member, backend: str) -> None:
         """Start what is needed and install; on failure nothing has changed."""
         with self.lock:
-            self._check_backend(backend)
+            self._check_backend(killer, backend)
             _core.attempt(
                 lambda: self._install(killer, backend), lambda: self.remove(killer)
             )
         while self._conflicts:  # a log handler may want the lock in another thread
             self._warn_of_conflict(*self._conflicts.pop())
+        older = self._sigwait.older_threads()
+        if older and self._teller.once("older threads"):
+            log.warning(
+                "%s %s older than the killer and may see system calls interrupted by "
+                "its signals, which are heard all the same; make the killer before "
+                "other threads are started",
+                ", ".join(older),
+                "is" if len(older) == 1 else "are",
+            )
         _core.wake_news()
 
     def _install(self, killer: Member, backend: str) -> None:
@@ -113,9 +124,10 @@ class Process:
         if self.killers:
             self._conflicts.append((killer, self.killers[0]))
         self.killers.append(killer)
-        self.start(backend)
+        self.start_watcher(backend)
         killer._attach()
         self.refresh()
+        self.start_dispatcher()  # it inherits the mask of this thread
         for signum in killer.signals:
             if _core.held(signum):
                 _core.promote(signum)  # it came inside an open section
@@ -168,29 +180,48 @@ class Process:
                     stands,
                 )
 
-    def _check_backend(self, backend: str) -> None:
+    def _check_backend(self, killer: Member, backend: str) -> None:
         offered = _core.backends()
         if backend != "auto" and backend not in offered:
             raise ValueError(
                 f"unknown backend {backend!r}; this build has 'auto', "
                 + ", ".join(map(repr, offered))
             )
-        if self.backend is not None and backend not in ("auto", self.backend):
+        chosen = self._choose(backend)
+        if backend not in ("auto", chosen):
             raise ValueError(
-                f"backend {self.backend!r} is in use by a live killer, and a process "
+                f"backend {chosen!r} is in use by a live killer, and a process "
                 f"has one; close() that killer first, or pass backend='auto'"
             )
+        if chosen == "sigwait" and (killer.raises is not None or killer.chain):
+            raise ValueError(
+                "raises= and chain= interrupt the main thread by the signal, which "
+                "backend='sigwait' keeps away from it; leave them out, or use "
+                "backend='auto' for all killers"
+            )
+
+    def _choose(self, backend: str) -> str:
+        """The one that stands: that of live killers or, without, of the watcher that
+        runs for sections."""
+        if self.backend is None:
+            return _core.backends()[0] if backend == "auto" else backend
+        if backend == "sigwait" and not self.killers:
+            return backend  # it has no watcher of its own
+        return self.backend
 
     # ---- watcher and dispatcher ---------------------------------------------
 
-    def start(self, backend: str = "auto") -> None:
-        """Start those that do not run. Under the lock."""
+    def start_watcher(self, backend: str = "auto") -> None:
+        """If it does not run. Under the lock."""
+        chosen = self._choose(backend)
         if self.backend is None:
-            chosen = _core.backends()[0] if backend == "auto" else backend
             # It runs already if this was interrupted before the next line.
             with contextlib.suppress(BlockingIOError):
                 _core.watcher_start(chosen)
-            self.backend = chosen
+        self.backend = chosen
+
+    def start_dispatcher(self) -> None:
+        """If it does not run. Under the lock."""
         if self._dispatcher is None:
             # Known before it starts: a start that is interrupted is undone.
             self._dispatcher = Dispatcher(self._turn)
@@ -221,6 +252,8 @@ class Process:
     def rest(self, without: Member | None = None) -> None:
         """Stop the threads that nobody needs. Under the lock."""
         killers = [k for k in self.killers if k is not without]
+        if not killers and self.backend == "sigwait":
+            self.backend = _core.backends()[0]  # the watcher may go on for sections
         if killers or timed():
             return
         dispatcher = self._dispatcher
@@ -275,7 +308,10 @@ class Process:
             #   opener:  counted, listed      then  looks who hears its signals
             #   here:    openers wait         then  the list, then the change
             _core.look(True)
-            layers.apply(self._wanted(killers, settling))
+            wanted = self._wanted(killers, settling)
+            self._sigwait.shrink(self._blockable(killers, wanted))
+            layers.apply(wanted)
+            self._sigwait.grow(self._blockable(killers, wanted))
             _core.look(self.delivery.looking)
         if killers:
             _core.gate_lift()  # workers open what they need to finish
@@ -292,13 +328,20 @@ class Process:
             holds |= {s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD}
         return _roles(killers, holds, self.delivery.handed)
 
+    def _blockable(self, killers: list[Member], wanted: dict[int, int]) -> set[int]:
+        """What a thread is to take in sigwait mode: what killers hear."""
+        if self.backend != "sigwait":
+            return set()
+        heard = {s for k in killers for s in (*k.signals, *k._other_signals())}
+        return heard & wanted.keys()
+
     @property
     def exit_status(self) -> ExitStatus:
         return self.killers[0].exit_status if self.killers else "signal"
 
-    @staticmethod
-    def unblock(signums: tuple[int, ...]) -> set[int]:
+    def unblock(self, signums: tuple[int, ...]) -> set[int]:
         """Our own parent may have leaked a blocked mask; say so. Those that were."""
+        signums = tuple(s for s in signums if s not in self._sigwait.taken)
         leaked = signal.pthread_sigmask(signal.SIG_UNBLOCK, signums) & set(signums)
         if leaked:
             names = ", ".join(sorted(name_of(s) for s in leaked))
@@ -426,6 +469,7 @@ class Process:
     # ---- in the dispatcher --------------------------------------------------
 
     def _turn(self) -> float | None:
+        self._sigwait.follow()
         now = time.monotonic()
         # In this order: a killer that is made in between is not told of a stop
         # that was over.
@@ -496,6 +540,7 @@ class Process:
             return  # registered twice: prepare() had been interrupted
         self._child = os.getpid()
         _core.fork_child(_core.keep_own_sections())
+        self._sigwait.forget_in_child()
         _core.main_is(_main_ident())
         self.delivery.forget_in_child()
         _core.at_exit(0, -1)

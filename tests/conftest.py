@@ -85,19 +85,20 @@ def signals_left_alone() -> Iterator[None]:
     assert not any(changed.values()), f"the test changed pytest's own: {changed}"
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(
-            "futex",
-            marks=pytest.mark.skipif(
-                sys.platform != "linux", reason="futex is Linux's"
-            ),
-        ),
-        "pipe",
-    ]
-)
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="futex is Linux's")
+HANDLER_BACKENDS = [pytest.param("futex", marks=ON_LINUX), "pipe"]
+
+
+@pytest.fixture(params=[*HANDLER_BACKENDS, "sigwait"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each way in which the handler can wake the watcher."""
+    """Each way in which signals reach us and the handler wakes the watcher."""
+    return request.param
+
+
+@pytest.fixture(params=HANDLER_BACKENDS)
+def handler_backend(request: pytest.FixtureRequest) -> str:
+    """Those where the kernel runs the handler in a thread of the program: for what
+    interrupts a system call, is queued in one thread, or raises."""
     return request.param
 
 

@@ -224,7 +224,11 @@ int ge_fd_remove(int fd);
 /* ---- the watcher and the end ----------------------------------------------
  */
 
-enum ge_backend { GE_FUTEX = 1, GE_PIPE = 2 };
+enum ge_backend {
+    GE_FUTEX = 1,
+    GE_PIPE = 2,
+    GE_SIGWAIT = 3, /* the first of them that there is, and ge_sigwait.h */
+};
 
 /* The back ends this build can do, as a bit mask of 1 << ge_backend. */
 unsigned ge_backends(void);

@@ -20,6 +20,7 @@ ge_fork_child(unsigned sections)
     /* The order: first the table, while the pid still differs, so that a
      * signal in between takes the default action and touches nothing. */
     ge__trap_fork_child();
+    ge__sigwait_fork_child();
     ge__watcher_fork_child();
     ge__fds_fork_child();
     ge__latch_fork_child();

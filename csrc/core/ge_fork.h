@@ -9,6 +9,7 @@ void ge__fork_adopt(void);
 /* Each in its own file. Call from: the fork child, its only thread. */
 void ge__trap_fork_child(void);
 void ge__fds_fork_child(void);
+void ge__sigwait_fork_child(void);
 void ge__watcher_fork_child(void);
 void ge__latch_fork_child(void);
 void ge__section_fork_child(unsigned sections);

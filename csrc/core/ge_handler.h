@@ -17,6 +17,9 @@ struct ge__action {
 struct ge__signal {
     atomic_uint roles;   /* 0: not ours */
     atomic_bool covered; /* heard or held, and the kernel's table says so */
+    atomic_bool taken;   /* by the thread of ge_sigwait.c */
+    atomic_bool quiet;   /* main blocks it for our sake */
+    atomic_bool masked;  /* there may be threads that block it for our sake */
     _Atomic(uint64_t) count;
     atomic_uint held;
     atomic_uint trip;   /* 1: the main thread has yet to take it */

@@ -34,8 +34,10 @@ ge_nudge(int signum)
      *                          then  gives back
      * Either roles reads 0 here, or the trap waits for what is sent. */
     side = ge__enter();
-    if (atomic_load(&ge__mailbox.have_main) && in_place(signum) &&
-        atomic_exchange(&s->nudged, 1) == 0 &&
+    /* Where main blocks it one would stay pending, and nothing is to be
+     * interrupted. */
+    if (atomic_load(&ge__mailbox.have_main) && !atomic_load(&s->quiet) &&
+        in_place(signum) && atomic_exchange(&s->nudged, 1) == 0 &&
         pthread_kill(ge__mailbox.main, signum) != 0) {
         atomic_store(&s->nudged, 0);
     }

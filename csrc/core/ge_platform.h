@@ -22,6 +22,24 @@
 #define GE_HAVE_FUTEX 0
 #endif
 
+/* macOS has sigwait(), which does not tell who sent the signal. */
+#if defined(__APPLE__) || defined(GE_FORCE_NO_SIGWAITINFO)
+#define GE_HAVE_SIGWAITINFO 0
+#else
+#define GE_HAVE_SIGWAITINFO 1
+#endif
+
+/* glibc's sigwaitinfo() hides whether a signal was sent to the thread alone.
+ */
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#define GE_SIGWAITINFO(set, info)                                             \
+    (int)syscall(SYS_rt_sigtimedwait, set, info, NULL, (GE_NSIG + 6) / 8)
+#else
+#define GE_SIGWAITINFO(set, info) sigwaitinfo(set, info)
+#endif
+
 /* macOS has no pipe2; compat/pipe2.c does the same in three calls. */
 #if defined(__APPLE__) || defined(GE_FORCE_NO_PIPE2)
 #define GE_HAVE_PIPE2 0
@@ -34,6 +52,13 @@
 #define GE_HAVE_CONDATTR_CLOCK 0
 #else
 #define GE_HAVE_CONDATTR_CLOCK 1
+#endif
+
+/* What ps -T, top and debuggers show; at most 15 characters. */
+#if defined(__linux__)
+#define GE_NAME_THREAD(thread, name) (void)pthread_setname_np(thread, name)
+#else
+#define GE_NAME_THREAD(thread, name) (void)(name)
 #endif
 
 /* One more than the highest signal number, so that ranges are half-open.

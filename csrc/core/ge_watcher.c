@@ -10,6 +10,7 @@
 #include "ge_latch.h"
 #include "ge_nudge.h"
 #include "ge_section.h"
+#include "ge_thread.h"
 #include "ge_wake.h"
 
 #include <errno.h>
@@ -28,7 +29,8 @@ static atomic_int ending;
 unsigned
 ge_backends(void)
 {
-    return (GE_HAVE_FUTEX ? 1u << GE_FUTEX : 0u) | 1u << GE_PIPE;
+    return (GE_HAVE_FUTEX ? 1u << GE_FUTEX : 0u) | 1u << GE_PIPE |
+           (GE_HAVE_SIGWAITINFO ? 1u << GE_SIGWAIT : 0u);
 }
 
 bool
@@ -153,29 +155,14 @@ pipe_main(void *arg)
     }
 }
 
-/* Every signal is blocked in the watcher: it is the one thread that must not
- * be taken away by one. It inherits the mask, so there is no moment before. */
-static int
-spawn(void *(*run)(void *))
+/* GE_SIGWAIT is about who runs the handler; the handler wakes us as ever. */
+static enum ge_backend
+wake_of(enum ge_backend backend)
 {
-    pthread_attr_t attr;
-    sigset_t all, old;
-    int rc = pthread_attr_init(&attr);
-
-    if (rc != 0) {
-        return -rc;
+    if (backend != GE_SIGWAIT) {
+        return backend;
     }
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    (void)pthread_attr_setstacksize(&attr, GE_STACK_SIZE);
-    rc = pthread_create(&thread, &attr, run, NULL);
-    if (rc == EINVAL) {
-        /* The static TLS of the loaded libraries does not fit. */
-        rc = pthread_create(&thread, NULL, run, NULL);
-    }
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    (void)pthread_attr_destroy(&attr);
-    return -rc;
+    return GE_HAVE_FUTEX ? GE_FUTEX : GE_PIPE;
 }
 
 static int
@@ -192,7 +179,10 @@ start(enum ge_backend backend)
     ge__section_reopen();
     ge__end_reset();
     atomic_store(&ge__mailbox.backend, (int)backend);
-    rc = spawn(backend == GE_PIPE ? pipe_main : futex_main);
+    /* All signals are blocked in the watcher: it must not be taken away by
+     * one. */
+    rc = ge__thread_start(&thread, "ge-watcher",
+                          backend == GE_PIPE ? pipe_main : futex_main, NULL);
     if (rc < 0) {
         close_backend();
     }
@@ -210,7 +200,7 @@ ge_watcher_start(enum ge_backend backend)
     pthread_mutex_lock(&lock);
     {
         if (!started) {
-            rc = start(backend);
+            rc = start(wake_of(backend));
             started = rc == 0;
         }
     }

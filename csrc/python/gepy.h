@@ -61,6 +61,7 @@ extern PyMethodDef gepy_opened_methods[];
 extern PyMethodDef gepy_gate_methods[];
 extern PyMethodDef gepy_solo_methods[];
 extern PyMethodDef gepy_mains_methods[];
+extern PyMethodDef gepy_sigwait_methods[];
 
 /* flag.c: the type behind GracefulKiller.kill_now. */
 extern PyType_Spec gepy_flag_spec;

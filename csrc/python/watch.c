@@ -164,7 +164,9 @@ sections(PyObject *module, PyObject *unused)
 static const struct {
     const char *name;
     enum ge_backend backend;
-} backend_names[] = { { "futex", GE_FUTEX }, { "pipe", GE_PIPE } };
+} backend_names[] = { { "futex", GE_FUTEX },
+                      { "pipe", GE_PIPE },
+                      { "sigwait", GE_SIGWAIT } };
 
 #define N_BACKENDS (sizeof backend_names / sizeof backend_names[0])
 

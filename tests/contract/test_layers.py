@@ -34,12 +34,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     # One of it in a process.
     "_sections": {"_core", "_report"},
     "_teller": {"_core", "_info", "_layers", "_sections", "_signals"},
+    "_sigwait": {"_core", "_layers"},
     "_delivery": {
         *("_core", "_info", "_layers", "_sections", "_signals", "_teller"),
     },
     "_process": {
         *("_core", "_delivery", "_dispatcher", "_errors", "_info", "_layers"),
-        *("_sections", "_signals", "_teller"),
+        *("_sections", "_signals", "_sigwait", "_teller"),
     },
     # What users see.
     "_killer": {
@@ -108,9 +109,15 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_end.c": {"ge_end.h"},
     "core/ge_fds.h": set(),
     "core/ge_fds.c": {"ge_fds.h", "ge_fork.h", "ge_handler.h"},
+    "core/ge_thread.h": set(),
+    "core/ge_thread.c": {"ge_thread.h"},
+    "core/ge_sigwait.h": {"ge.h"},
+    "core/ge_sigwait.c": {
+        *("ge_fork.h", "ge_handler.h", "ge_nudge.h", "ge_sigwait.h", "ge_thread.h"),
+    },
     "core/ge_watcher.c": {
-        *("ge_end.h", "ge_fds.h", "ge_fork.h", "ge_handler.h"),
-        *("ge_latch.h", "ge_nudge.h", "ge_section.h", "ge_wake.h"),
+        *("ge_end.h", "ge_fds.h", "ge_fork.h", "ge_handler.h", "ge_latch.h"),
+        *("ge_nudge.h", "ge_section.h", "ge_thread.h", "ge_wake.h"),
     },
     # The binding sees the core through its public headers.
     "python/gepy.h": {"../core/ge.h", "../core/ge_section.h"},
@@ -128,6 +135,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/solo.c": {"section.h"},
     "python/tasks.c": {"section.h"},
     "python/signals.c": {"gepy.h"},
+    "python/sigwait.c": {"../core/ge_sigwait.h", "gepy.h"},
     "python/watch.c": {"gepy.h"},
 }
 

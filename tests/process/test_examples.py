@@ -30,8 +30,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 @pytest.fixture
-def example(start_child: Callable[..., Child], backend: str) -> Example:
-    return Example(start_child, backend)
+def example(start_child: Callable[..., Child], handler_backend: str) -> Example:
+    return Example(start_child, handler_backend)
 
 
 def last_line(text: str) -> str:

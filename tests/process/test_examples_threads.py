@@ -28,8 +28,8 @@ REPEATS, AT_ONCE = 20, 10
 
 
 @pytest.fixture
-def example(start_child: Callable[..., Child], backend: str) -> Example:
-    return Example(start_child, backend)
+def example(start_child: Callable[..., Child], handler_backend: str) -> Example:
+    return Example(start_child, handler_backend)
 
 
 def start(example: Example, how: str, *sender: str) -> Child:

@@ -399,7 +399,7 @@ def test_daemonising(program) -> None:
 
 
 @pytest.mark.slow
-def test_forks_in_a_storm(program, backend: str) -> None:
+def test_forks_in_a_storm(program, handler_backend: str) -> None:
     """200 forks while signals arrive: no child hangs, the parent's counts are exact."""
     done = program(
         """
@@ -425,7 +425,7 @@ def test_forks_in_a_storm(program, backend: str) -> None:
         equal(sent, killer.counts[SIGUSR1])
         killer.close()
         """,
-        backend,
+        handler_backend,
     ).finish()
 
     assert (done.status, done.err) == (0, "")

@@ -1,0 +1,266 @@
+/* See ge_sigwait.h. */
+#include "ge_platform.h"
+
+#include "ge_fork.h"
+#include "ge_handler.h"
+#include "ge_nudge.h"
+#include "ge_sigwait.h"
+#include "ge_thread.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#if GE_HAVE_SIGWAITINFO
+
+struct taker {
+    pthread_t thread;
+    sigset_t signals;
+    atomic_bool quit;
+};
+
+/* lock: protects the two below; held over start and join. Outermost of the
+ * core's but for the lock of the traps, which may be held; never taken by the
+ * thread itself or a handler. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct taker takers[2];
+static struct taker *present; /* NULL: none */
+
+/* Who has put himself in our place gets it as from the kernel: the thread
+ * unblocks it for a moment, with all others blocked. What came with it in
+ * siginfo is lost, and so is the interruption of main's system call, which is
+ * the price of this mode. */
+static void
+hand_to_owner(int signum)
+{
+    sigset_t one;
+
+    (void)sigemptyset(&one);
+    (void)sigaddset(&one, signum);
+    (void)pthread_kill(pthread_self(), signum);
+    (void)pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &one, NULL);
+}
+
+/* Nobody else knows this thread, so nobody else sends to it alone. */
+static bool
+is_our_kick(const siginfo_t *info)
+{
+    return info->si_code == GE_SI_THREAD && info->si_pid == getpid();
+}
+
+static void *
+taker_main(void *arg)
+{
+    struct taker *me = arg;
+
+    while (!atomic_load(&me->quit)) {
+        siginfo_t info;
+        int signum = GE_SIGWAITINFO(&me->signals, &info);
+
+        if (signum < 0 || is_our_kick(&info)) {
+            continue;
+        }
+        /* As if the kernel had chosen this thread for the handler. */
+        if (atomic_load(&ge__mailbox.signals[signum].roles) != 0 &&
+            ge_trap_ours(signum)) {
+            ge__on_signal(signum, &info, NULL);
+        } else {
+            hand_to_owner(signum);
+        }
+    }
+    return NULL;
+}
+
+static int
+first_of(const sigset_t *set)
+{
+    int s = 1;
+
+    while (s < GE_NSIG && sigismember(set, s) != 1) {
+        s++;
+    }
+    return s < GE_NSIG ? s : 0;
+}
+
+static void
+end(struct taker *taker)
+{
+    atomic_store(&taker->quit, true);
+    /* To the thread alone: it cannot merge with one to the process, which the
+     * next taker finds pending. */
+    (void)pthread_kill(taker->thread, first_of(&taker->signals));
+    (void)pthread_join(taker->thread, NULL);
+}
+
+/* In the child of any fork(), before its first instruction, also where no hook
+ * of Python's runs. Async-signal-safe. */
+static void
+clean_child(void)
+{
+    struct ge_unblocked was;
+
+    ge_sigwait_pause(&was);
+}
+
+static int
+prepare(void)
+{
+    static bool prepared;
+    int rc = prepared ? 0 : pthread_atfork(NULL, NULL, clean_child);
+
+    prepared = prepared || rc == 0;
+    return -rc;
+}
+
+int
+ge_sigwait_set(const sigset_t *signals)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&lock);
+    {
+        struct taker *last = present;
+        struct taker *next = last == &takers[0] ? &takers[1] : &takers[0];
+
+        if (first_of(signals) == 0) {
+            next = NULL;
+        } else {
+            next->signals = *signals;
+            atomic_store(&next->quit, false);
+            rc = prepare();
+            /* Beside the last one, so that a failure changes nothing. */
+            rc = rc < 0 ? rc
+                        : ge__thread_start(&next->thread, "ge-sigwait",
+                                           taker_main, next);
+        }
+        if (rc == 0) {
+            for (int s = 1; s < GE_NSIG; s++) {
+                bool taken = sigismember(signals, s) == 1;
+
+                atomic_store(&ge__mailbox.signals[s].taken, taken);
+                if (taken) {
+                    atomic_store(&ge__mailbox.signals[s].masked, true);
+                }
+            }
+            if (last != NULL) {
+                end(last);
+            }
+            present = next;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+void
+ge__sigwait_fork_child(void)
+{
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    present = NULL;
+    for (int s = 1; s < GE_NSIG; s++) {
+        atomic_store(&ge__mailbox.signals[s].taken, false);
+        atomic_store(&ge__mailbox.signals[s].quiet, false);
+    }
+    ge_sigwait_forget();
+}
+
+#else
+
+int
+ge_sigwait_set(const sigset_t *signals)
+{
+    (void)signals;
+    return -ENOSYS;
+}
+
+void
+ge__sigwait_fork_child(void)
+{
+}
+
+#endif
+
+bool
+ge_sigwait_takes(int signum)
+{
+    return ge__valid(signum) &&
+           atomic_load(&ge__mailbox.signals[signum].taken);
+}
+
+static void
+set_quiet(const sigset_t *signals, bool quiet)
+{
+    for (int s = 1; ge__in_main() && s < GE_NSIG; s++) {
+        if (sigismember(signals, s) == 1) {
+            atomic_store(&ge__mailbox.signals[s].quiet, quiet);
+            if (quiet) {
+                ge__nudge_settle(s); /* one of before is pending, or comes */
+            }
+        }
+    }
+}
+
+void
+ge_sigwait_block(const sigset_t *signals, sigset_t *fresh)
+{
+    sigset_t before;
+
+    (void)pthread_sigmask(SIG_BLOCK, signals, &before);
+    set_quiet(signals, true);
+    (void)sigemptyset(fresh);
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(signals, s) == 1 && sigismember(&before, s) != 1) {
+            (void)sigaddset(fresh, s);
+        }
+    }
+}
+
+void
+ge_sigwait_unblock(const sigset_t *signals)
+{
+    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    set_quiet(signals, false);
+}
+
+void
+ge_sigwait_pause(struct ge_unblocked *was)
+{
+    sigset_t ours, before;
+
+    (void)sigemptyset(&ours);
+    (void)sigemptyset(&was->taken);
+    (void)sigemptyset(&was->left);
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (atomic_load(&ge__mailbox.signals[s].masked)) {
+            (void)sigaddset(&ours, s);
+        }
+    }
+    (void)pthread_sigmask(SIG_UNBLOCK, &ours, &before);
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(&ours, s) == 1 && sigismember(&before, s) == 1) {
+            (void)sigaddset(ge_sigwait_takes(s) ? &was->taken : &was->left, s);
+        }
+    }
+}
+
+void
+ge_sigwait_resume(const struct ge_unblocked *was)
+{
+    sigset_t again = was->left;
+
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(&was->taken, s) == 1 && ge_sigwait_takes(s)) {
+            (void)sigaddset(&again, s);
+        }
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &again, NULL);
+}
+
+void
+ge_sigwait_forget(void)
+{
+    for (int s = 1; s < GE_NSIG; s++) {
+        atomic_store(&ge__mailbox.signals[s].masked, ge_sigwait_takes(s));
+    }
+}

@@ -1,0 +1,144 @@
+/* sigwait mode: the thread that takes signals, and the masks that go with it.
+ *
+ * Not signal.pthread_sigmask(): it runs Python handlers before it returns, and
+ * one that raises would take the result of a call with it, a child's pid. */
+#include "gepy.h"
+
+#include "../core/ge_sigwait.h"
+
+/* For PyArg_Parse "O&": an iterable of signal numbers as a sigset_t. */
+static int
+as_set(PyObject *arg, void *set)
+{
+    PyObject *iter = PyObject_GetIter(arg), *item;
+
+    (void)sigemptyset(set);
+    if (iter == NULL) {
+        return 0;
+    }
+    while ((item = PyIter_Next(iter)) != NULL) {
+        int signum, ok = gepy_signum(item, &signum);
+
+        Py_DECREF(item);
+        if (!ok) {
+            break;
+        }
+        (void)sigaddset(set, signum);
+    }
+    Py_DECREF(iter);
+    return !PyErr_Occurred();
+}
+
+PyDoc_STRVAR(set_doc,
+             "sigwait_set(signums, /)\n--\n\n"
+             "A native thread takes these from now on, and no others.");
+
+static PyObject *
+sigwait_set(PyObject *module, PyObject *args)
+{
+    sigset_t set;
+    int rc;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O&:sigwait_set", as_set, &set)) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    rc = ge_sigwait_set(&set);
+    Py_END_ALLOW_THREADS
+    return rc < 0 ? gepy_raise(rc, "pthread_create") : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(block_doc, "block(signums, /)\n--\n\n"
+                        "In this thread; those that were not blocked.");
+
+static PyObject *
+block(PyObject *module, PyObject *args)
+{
+    sigset_t set, fresh;
+    PyObject *list;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O&:block", as_set, &set)) {
+        return NULL;
+    }
+    list = PyList_New(0);
+    if (list == NULL) {
+        return NULL;
+    }
+    ge_sigwait_block(&set, &fresh);
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(&fresh, s) == 1) {
+            PyObject *number = PyLong_FromLong(s);
+
+            if (number == NULL || PyList_Append(list, number) < 0) {
+                Py_XDECREF(number);
+                Py_DECREF(list);
+                ge_sigwait_unblock(&fresh);
+                return NULL;
+            }
+            Py_DECREF(number);
+        }
+    }
+    return list;
+}
+
+PyDoc_STRVAR(unblock_doc, "unblock(signums, /)\n--\n\nIn this thread.");
+
+static PyObject *
+unblock(PyObject *module, PyObject *args)
+{
+    sigset_t set;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O&:unblock", as_set, &set)) {
+        return NULL;
+    }
+    ge_sigwait_unblock(&set);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(unmasked_doc,
+             "unmasked(func, /, *args, **kwargs)\n--\n\n"
+             "Call func with what we have blocked unblocked in this thread.");
+
+static PyObject *
+unmasked(PyObject *module, PyObject *const *args, Py_ssize_t n,
+         PyObject *names)
+{
+    struct ge_unblocked was;
+    PyObject *result;
+
+    (void)module;
+    if (n < 1) {
+        PyErr_SetString(PyExc_TypeError, "a callable is needed");
+        return NULL;
+    }
+    ge_sigwait_pause(&was);
+    result = PyObject_Vectorcall(args[0], args + 1, (size_t)n - 1, names);
+    ge_sigwait_resume(&was);
+    return result;
+}
+
+PyDoc_STRVAR(forget_doc,
+             "sigwait_forget()\n--\n\n"
+             "No thread is left that inherited what we had blocked.");
+
+static PyObject *
+sigwait_forget(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    ge_sigwait_forget();
+    Py_RETURN_NONE;
+}
+
+PyMethodDef gepy_sigwait_methods[] = {
+    { "sigwait_set", sigwait_set, METH_VARARGS, set_doc },
+    { "sigwait_forget", sigwait_forget, METH_NOARGS, forget_doc },
+    { "block", block, METH_VARARGS, block_doc },
+    { "unblock", unblock, METH_VARARGS, unblock_doc },
+    { "unmasked", (PyCFunction)(void (*)(void))unmasked,
+      METH_FASTCALL | METH_KEYWORDS, unmasked_doc },
+    { NULL, NULL, 0, NULL },
+};
