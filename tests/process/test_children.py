@@ -1,0 +1,169 @@
+"""Whatever way a child is made, it is a normal child and never touches the parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ccompile import once
+from children import HEARD, WAYS
+
+OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+PROGRAM = """
+import json, warnings
+from signal import SIGKILL
+from children import WAYS, in_thread, look
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of forks
+backend, way, on_fork = sys.argv[1:]
+ours = backend != "without us"
+not_shared = set(descriptors().values())
+if ours:
+    killer = GracefulKiller(backend=backend, on_fork=on_fork)
+    heard = threading.Event()
+    killer.on("HUP", lambda info: heard.set())
+    killer.fileno()
+not_shared = set(descriptors().values()) - not_shared
+
+def one():
+    seen = {}
+    def found(pid):
+        seen.update(look(pid, not_shared))
+        blocked = int(seen["SigBlk:"], 16) >> SIGTERM - 1 & 1
+        os.kill(pid, SIGKILL if blocked else SIGTERM)
+    seen["status"] = WAYS[way](found)
+    return seen
+
+print(json.dumps({"main": one(), "thread": in_thread(one)}))
+if ours:
+    # A signal of its own, for the watcher and the dispatcher to have had the
+    # occasion to act on those of the children.
+    send(SIGHUP)
+    assert heard.wait(LIMIT)
+    equal({SIGTERM: 0, SIGINT: 0, SIGHUP: 1}, dict(killer.counts))
+    equal((False, None, True), (killer.kill_now, killer.reason, killer.armed))
+    equal([], select.select([killer], [], [], 0)[0])
+    send(SIGTERM)
+    equal(True, killer.wait(LIMIT))
+    equal([killer], select.select([killer], [], [], LIMIT)[0])
+    killer.close()
+"""
+
+Seen = dict[str, dict[str, Any]]
+Look = Callable[..., Seen]
+
+
+@pytest.fixture
+def children(program, tmp_path_factory: pytest.TempPathFactory) -> Look:
+    """What a child of this way shows, in a program with a killer or without us."""
+
+    def run(backend: str, way: str, on_fork: str = "auto") -> Seen:
+        done = program(PROGRAM, backend, way, on_fork).finish()
+
+        assert (done.status, done.err) == (0, "")
+        return json.loads(done.out)
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the one that they share
+
+    def look(backend: str, way: str, on_fork: str = "auto") -> Seen:
+        if backend != "without us":
+            return run(backend, way, on_fork)
+
+        def make(new: Path) -> None:
+            new.write_text(json.dumps(run(backend, way)))
+
+        (folder / "without us").mkdir(exist_ok=True)
+        return json.loads(once(folder / "without us" / way, make).read_text())
+
+    return look
+
+
+def plus(mask: str) -> str:
+    """With the killer's signals in it."""
+    return f"{int(mask, 16) | sum(1 << s - 1 for s in OURS):016x}"
+
+
+def rearmed(normal: dict[str, Any], seen: dict[str, Any], backend: str) -> None:
+    """This child has a killer of its own, and is otherwise what it would have been.
+
+    Its pipe, if it has one, is its own as well: the program looks at that."""
+    expected = {**normal, "status": HEARD, "SigCgt:": plus(normal["SigCgt:"])}
+    if backend == "sigwait":
+        expected["SigBlk:"] = plus(normal["SigBlk:"])
+
+    assert expected == {**seen, "high": []}
+
+
+# The way from which a quick test of each kind is made; the rest is slow.
+QUICK = ["Popen", "Popen, close_fds=False", "os.fork", "multiprocessing fork"]
+FORKS = ["os.fork", "pty.fork", "double fork"]
+FROM_C = ["fork from C", "system() from C"]
+
+
+def ways(names: list[str]) -> list[Any]:
+    return [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("way", ways([w for w in WAYS if w not in (*FORKS, *FROM_C)]))
+def test_children_stay_normal(children: Look, backend: str, way: str) -> None:
+    """A child has the masks, dispositions and descriptors that it would have without
+    us, SIGTERM does to it what it would have done, and the parent hears nothing."""
+    normal = children("without us", way)
+
+    assert normal == children(backend, way)
+    tracker = way == "resource tracker"
+    assert (None if tracker else -signal.SIGTERM) == normal["main"]["status"]
+
+
+@pytest.mark.parametrize("way", ways(FORKS))
+def test_forked_children_hear(children: Look, backend: str, way: str) -> None:
+    """A child of os.fork() or pty.fork() stops gracefully by a killer of its own,
+    shares nothing with the parent's, and is otherwise as it would be without us."""
+    normal, seen = children("without us", way), children(backend, way)
+
+    for place in normal:
+        rearmed(normal[place], seen[place], backend)
+
+
+@pytest.mark.parametrize("way", ways([*FORKS, "multiprocessing fork"]))
+def test_on_fork_reset(children: Look, backend: str, way: str) -> None:
+    """on_fork="reset": forked children are as they would be without us."""
+    assert children("without us", way) == children(backend, way, "reset")
+
+
+@pytest.mark.parametrize("way", ways([*FORKS, "multiprocessing fork"]))
+def test_on_fork_rearm(children: Look, backend: str, way: str) -> None:
+    """on_fork="rearm": children of multiprocessing's fork hear for themselves too."""
+    normal, seen = children("without us", way), children(backend, way, "rearm")
+
+    for place in normal:
+        rearmed(normal[place], seen[place], backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", FROM_C)
+def test_children_of_c(children: Look, backend: str, way: str) -> None:
+    """A child that C code forks has our handler, which ends it by the signal, as the
+    default would, and touches nothing that it shares with us; one that C code spawns
+    is normal. With sigwait both have the mask of the thread that made them."""
+    normal, seen = children("without us", way), children(backend, way)
+
+    for place in normal:
+        expected = dict(normal[place])
+        if way == "fork from C":
+            expected["SigCgt:"] = plus(expected["SigCgt:"])
+            expected["shared"] = {"pipe": 4}.get(backend, 2)
+        if backend == "sigwait":
+            expected["SigBlk:"] = plus(expected["SigBlk:"])
+            expected["status"] = -signal.SIGKILL
+        assert expected == {**seen[place], "high": []}
