@@ -12,53 +12,24 @@ import multiprocessing
 import os
 import pty
 import re
-import select
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver, resource_tracker, shared_memory
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
+from forks import new_name, reap, stay, until_ready
 from probe import masks, until
 
 SLEEP = ["/bin/sleep", "60"]
 LOWEST = 64  # where the descriptors of a killer begin
-HEARD = 7  # the exit status of a child that stopped gracefully
 
 # It is called with the number of a child that is there, looks at it and sends
 # SIGTERM. Every way below calls it once and returns the child's exit status.
 Found = Callable[[int], None]
-Result = TypeVar("Result")
 WAYS: dict[str, Callable[[Found], int | None]] = {}
-
-
-# ---- in a child that goes on in Python ---------------------------------------
-
-
-def stay(ready: str) -> NoReturn:
-    """Say so by a folder, and be there until a signal comes."""
-    # Not imported here: a program without us has none of ours.
-    package = sys.modules.get("gracefulexit")
-    killer = package.current() if package else None
-    os.mkdir(ready)  # opens nothing
-    if killer is None:
-        select.select([], [], [], 60)
-        os._exit(98)
-    heard = killer.wait(60) and killer.reason.signum == signal.SIGTERM
-    os._exit(HEARD if heard else 99)
-
-
-def new_name() -> str:
-    """Of a folder in the working directory, which is the test's own."""
-    return f"ready-{len(os.listdir())}"
-
-
-def until_ready(name: str) -> None:
-    until(Path(name).exists, f"the child says {name}")
 
 
 # ---- what a child shows ------------------------------------------------------
@@ -77,25 +48,20 @@ def look(pid: int, not_shared: set[str]) -> dict[str, Any]:
     }
 
 
-def sleeping(folder: Path) -> bool:
+def sleeping(folder: Path, parent: int | None = None) -> bool:
     """Has this process become SLEEP, and is its loader done with opening files?"""
     try:
         words = (folder / "cmdline").read_bytes().split(b"\0")
-        return words[0].endswith(b"sleep") and _stat(folder)[0] == "S"
-    except OSError:
+        state, its_parent, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended
         return False
-
-
-def _stat(folder: Path) -> list[str]:
-    """State, parent, and so on."""
-    return (folder / "stat").read_text().rpartition(")")[2].split()
+    ours = parent is None or int(its_parent) == parent
+    return words[0].endswith(b"sleep") and state == "S" and ours
 
 
 def sleeping_children() -> list[int]:
-    folders = [f for f in Path("/proc").iterdir() if f.name.isdigit() and sleeping(f)]
-    with contextlib.suppress(OSError):  # somebody else's has ended
-        return [int(f.name) for f in folders if int(_stat(f)[1]) == os.getpid()]
-    return []
+    processes = [f for f in Path("/proc").iterdir() if f.name.isdigit()]
+    return [int(f.name) for f in processes if sleeping(f, os.getpid())]
 
 
 def found_sleeping(found: Found, pid: int) -> None:
@@ -109,26 +75,12 @@ def found_meanwhile(found: Found) -> Iterator[None]:
 
     def find() -> None:
         until(sleeping_children, "a child that sleeps")
-        found(sleeping_children()[0])
+        found(*sleeping_children())
 
     thread = threading.Thread(target=find)
     thread.start()
     yield
     thread.join()
-
-
-def reap(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def in_thread(func: Callable[[], Result]) -> Result:
-    """Call it in a thread that is started now."""
-    results: list[Result] = []
-    thread = threading.Thread(target=lambda: results.append(func()))
-    thread.start()
-    thread.join()
-    assert results, "it raised"
-    return results[0]
 
 
 # ---- the ways ----------------------------------------------------------------

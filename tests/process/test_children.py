@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 from ccompile import once
-from children import HEARD, WAYS
+from children import WAYS
+from forks import HEARD
 
 OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 PROGRAM = """
 import json, warnings
 from signal import SIGKILL
-from children import WAYS, in_thread, look
+from children import WAYS, look
+from forks import in_thread
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of forks
 backend, way, on_fork = sys.argv[1:]
 ours = backend != "without us"

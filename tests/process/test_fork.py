@@ -48,8 +48,7 @@ def test_inherited_killer_says_what_to_do(passes) -> None:
     """In a multiprocessing child the parent's killer raises, with the remedy."""
     passes(
         """
-        import multiprocessing, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
+        import multiprocessing
         killer = GracefulKiller()
         def child(queue):
             results = []
@@ -96,8 +95,6 @@ def test_rearm(program, backend: str, way: str, on_fork: str) -> None:
     on_fork='rearm', and the parent's is left alone."""
     done = program(
         """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
         killer = GracefulKiller(backend=sys.argv[1], on_fork=sys.argv[3], grace=500)
         killer.take("USR1")
         send(SIGUSR1)
@@ -155,8 +152,6 @@ def test_fork_while_stopping(passes) -> None:
     """A child that is forked during the stop is not stopping, and has no deadline."""
     passes(
         """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
         killer = GracefulKiller(grace=1.5)
         send(SIGTERM)
         assert killer.event.wait(LIMIT)
@@ -177,8 +172,6 @@ def test_fork_in_a_section(passes) -> None:
     gone, and nothing is pending."""
     passes(
         """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
         entered, leave = threading.Event(), threading.Event()
         def other():
             with TerminateProtected():
@@ -214,8 +207,6 @@ def test_fork_in_a_held_section_can_be_killed(passes) -> None:
     """A child that is forked in a section and leaves it dies of SIGTERM."""
     passes(
         """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
         with TerminateProtected():
             pid = os.fork()
             if not pid:
@@ -233,8 +224,7 @@ def test_signal_between_fork_and_exec(passes) -> None:
     """A signal to a child between fork and exec ends that child."""
     passes(
         """
-        import subprocess, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
+        import subprocess
         killer = GracefulKiller()
         for _ in range(5):
             try:
@@ -254,8 +244,6 @@ def test_daemonising(program) -> None:
     """A double fork with closerange() and a new killer in the grandchild works."""
     child = program(
         """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
         GracefulKiller().close()
         before = GracefulKiller()
         reader, writer = os.pipe()
@@ -291,8 +279,6 @@ def test_forks_in_a_storm(program, handler_backend: str) -> None:
     """200 forks while signals arrive: no child hangs, the parent's counts are exact."""
     done = program(
         """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
         killer = GracefulKiller(backend=sys.argv[1])
         killer.take("USR1")
         sent, over = 0, threading.Event()
