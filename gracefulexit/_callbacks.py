@@ -68,7 +68,11 @@ class Callbacks:
             self._funcs.setdefault(signum, []).append(func)
 
     def restart(self) -> None:
-        """In a forked child that is re-armed: the counters begin again at 0."""
+        """In a forked child that is re-armed: the counters begin again at 0, and
+        what other threads were doing here is the parent's."""
+        self._lock = threading.RLock()
+        for lane in self._lanes.values():
+            lane.restart()
         self._base = dict.fromkeys(self._base, 0)
         self._called = dict.fromkeys(self._called, 0)
         self._taken.clear()

@@ -25,6 +25,7 @@ class Hooks:
         # Protects the lists and `_told`; no user code runs under it. Re-entrant,
         # for a Python signal handler in main that registers a hook.
         self._lock = threading.RLock()
+        self._registered: tuple[list[Job], list[Job]] = ([], [])  # at stop, at exit
         self._at_stop: list[Job] = []
         self._at_exit: list[Job] = []
         self._called: list[Job] = []
@@ -33,6 +34,7 @@ class Hooks:
 
     def on_stop(self, job: Job) -> None:
         with self._lock:
+            self._registered[0].append(job)
             late = self._told
             (self._called if late else self._at_stop).append(job)
         if late:
@@ -41,7 +43,20 @@ class Hooks:
 
     def on_exit(self, job: Job) -> None:
         with self._lock:
+            self._registered[1].append(job)
             self._at_exit.append(job)
+
+    def restart(self) -> None:
+        """In a forked child that is re-armed: all of them are still to be run, also
+        those that the parent has run or is running."""
+        self._lock = threading.RLock()
+        for jobs in self._registered:
+            jobs[:] = [Job(job.name, job.func) for job in jobs]
+        self._at_stop, self._at_exit = map(list, self._registered)
+        self._called = []
+        self._told = False
+        for lane in self._lanes:
+            lane.restart()
 
     def tell(self) -> None:
         """The stop has begun."""

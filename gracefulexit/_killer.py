@@ -437,6 +437,8 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         which is kept for the hooks. Uses no CPU meanwhile.
         """
         timeout = _checks.timeout(timeout)
+        if self._inherited:
+            self._check_open()
         until = None if timeout is None else time.monotonic() + timeout
         return self._members.join(until, self._stop_and_limit)
 
@@ -609,13 +611,17 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def _inherited_by_fork(self, library: bool) -> None:
         """In the forked child. `library`: of one that runs its own code there."""
-        hooks, callbacks = self._hooks, self._callbacks
+        event, hooks, callbacks = self.event, self._hooks, self._callbacks
         counts = dict.fromkeys(callbacks.signals(), 0)
         self._renew()
         self._stop_fd.forget_in_child()
         self._start_fresh()
         if self._on_fork == "rearm" or (self._on_fork == "auto" and not library):
-            self._hooks, self._callbacks = hooks, callbacks
+            # The same objects: `event` may have been handed out, and a hook that
+            # forked goes on in its lane.
+            self.event, self._hooks, self._callbacks = event, hooks, callbacks
+            event.__init__()  # type: ignore[misc]
+            hooks.restart()
             callbacks.restart()
             try:
                 process.add(self, self._backend)
@@ -637,15 +643,15 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
 def _inherited(cls: type[GracefulKiller]) -> type[GracefulKiller]:
     """The class of a killer that a child cannot use. kill_now is false there for
-    ever, and a loop that polls it would be told nothing; a check in the member
-    itself would cost every poll of every program."""
+    ever and `event` not set, and who looks at them would be told nothing; a check in
+    the member itself would cost every poll of every program."""
 
-    def kill_now(self: GracefulKiller) -> NoReturn:
+    def refuse(self: GracefulKiller) -> NoReturn:
         self._check_open()
         raise AssertionError("an inherited killer is not open")
 
     def fill(namespace: dict[str, Any]) -> None:
-        namespace["kill_now"] = property(kill_now)
+        namespace["kill_now"] = namespace["event"] = property(refuse)
 
     return types.new_class(cls.__name__, (cls,), exec_body=fill)
 

@@ -80,6 +80,12 @@ class Lane:
         self._current: Job | None = None
         self._thread: threading.Thread | None = None
 
+    def restart(self) -> None:
+        """In a forked child: the threads are the parent's, and so is their work."""
+        self._lock = threading.RLock()
+        self._waiting = deque()
+        self._current = self._thread = None
+
     def submit(self, job: Job) -> Job:
         with self._lock:
             self._waiting.append(job)

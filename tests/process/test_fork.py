@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+from typing import Any
+
 import pytest
+from child_process import Child
+
+QUIET = ["-W", "ignore:This process:DeprecationWarning"]  # 3.12 and newer
+
+
+@pytest.fixture
+def program(program) -> Any:
+    """As everywhere, with harness/forks.py in scope."""
+
+    def start(source: str, *args: object, **kwargs: Any) -> Child:
+        source = "from forks import *\n" + textwrap.dedent(source)
+        return program(source, *args, **{"options": QUIET, **kwargs})
+
+    return start
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -44,45 +62,98 @@ if __name__ == "__main__":
     assert done.status == 0
 
 
-def test_inherited_killer_says_what_to_do(passes) -> None:
-    """In a multiprocessing child the parent's killer raises, with the remedy."""
+@pytest.mark.parametrize("on_fork", ["auto", "reset"])
+def test_inherited_killer_says_what_to_do(passes, on_fork: str) -> None:
+    """A killer that a forked child cannot use raises there, with the remedy, in all
+    that would otherwise tell of a stop that never comes."""
     passes(
         """
         import multiprocessing
-        killer = GracefulKiller()
-        def child(queue):
-            results = []
-            for call in (
-                killer.wait, killer.checkpoint, killer.stop, killer.fileno,
-                lambda: killer.kill_now, lambda: isinstance(killer, GracefulKiller)
-                and type(killer).__name__ == "GracefulKiller" and killer.exit(),
-                killer.rearm, lambda: killer.on("HUP", print),
-                lambda: killer.on_stop(print), killer.__enter__,
-            ):
+        on_fork = sys.argv[1]
+        killer = GracefulKiller(on_fork=on_fork)
+        calls = {
+            "kill_now": lambda: killer.kill_now,
+            "a loop on kill_now": lambda: [None for _ in iter(killer.kill_now, 1)],
+            "event": lambda: killer.event.wait(),
+            "wait": killer.wait,
+            "wait_async": lambda: killer.wait_async().send(None),
+            "checkpoint": killer.checkpoint,
+            "stop": killer.stop,
+            "exit": killer.exit,
+            "extend": lambda: killer.extend(1),
+            "join": killer.join,
+            "fileno": killer.fileno,
+            "select": lambda: select.select([killer], [], [], 0),
+            "rearm": killer.rearm,
+            "on": lambda: killer.on("HUP", print),
+            "take": lambda: killer.take("HUP"),
+            "on_stop": lambda: killer.on_stop(print),
+            "on_exit": lambda: killer.on_exit(print),
+            "add": lambda: killer.add(Worker()),
+            "with": killer.__enter__,
+        }
+        def child():
+            assert isinstance(killer, GracefulKiller)
+            equal("GracefulKiller", type(killer).__name__)
+            equal(None, current())
+            for name, call in calls.items():
                 try:
                     call()
-                    results.append("nothing raised")
                 except RuntimeError as error:
-                    results.append(str(error))
-            results.append((killer.reason, killer.armed))
+                    assert "on_fork='rearm'" in str(error), (name, error)
+                    assert "new GracefulKiller()" in str(error), (name, error)
+                else:
+                    raise AssertionError(f"{name}: nothing raised")
+            equal((None, False), (killer.reason, killer.armed))
+            equal(None, killer.remaining())
+            equal({SIGTERM: 0, SIGINT: 0}, dict(killer.counts))
+            repr(killer), str(killer.report())
             killer.close()
             with GracefulKiller() as fresh:
                 send(SIGTERM)
-                results.append(fresh.kill_now)
-            queue.put(results)
-        context = multiprocessing.get_context("fork")
-        queue = context.SimpleQueue()
-        process = context.Process(target=child, args=(queue,))
-        process.start()
-        *texts, facts, fresh = queue.get()
-        process.join()
-        equal(0, process.exitcode)
-        for text in texts:
-            assert "on_fork='rearm'" in text and "new GracefulKiller()" in text, text
-        equal((None, False), facts)
-        equal(True, fresh)
+                equal(True, fresh.kill_now)
+        if on_fork == "auto":
+            context = multiprocessing.get_context("fork")
+            process = context.Process(target=child)
+            process.start()
+            process.join()
+            equal(0, process.exitcode)
+        else:
+            equal(0, reap(fork_to(child)))
+        equal((True, False), (killer.armed, killer.kill_now))
         killer.close()
+        """,
+        on_fork,
+    )
+
+
+@pytest.mark.parametrize("way", ["pickle", "copy", "spawn", "forkserver"])
+def test_killer_cannot_be_pickled(passes, way: str) -> None:
+    """A killer handed to another process, or copied, is an error at the call that says
+    what to do; the killer works on, and no child is left."""
+    passes(
         """
+        import copy, multiprocessing, pickle
+        way = sys.argv[1]
+        killer = GracefulKiller()
+        try:
+            if way == "pickle":
+                pickle.dumps(killer)
+            elif way == "copy":
+                copy.deepcopy({1: killer})
+            else:
+                context = multiprocessing.get_context(way)
+                context.Process(target=print, args=(killer,)).start()
+        except TypeError as error:
+            assert "make a new GracefulKiller() in the other" in str(error), error
+        else:
+            raise AssertionError("nothing raised")
+        equal([], multiprocessing.active_children())
+        send(SIGTERM)
+        equal(True, killer.wait(LIMIT))
+        killer.close()
+        """,
+        way,
     )
 
 
@@ -98,34 +169,37 @@ def test_rearm(program, backend: str, way: str, on_fork: str) -> None:
         killer = GracefulKiller(backend=sys.argv[1], on_fork=sys.argv[3], grace=500)
         killer.take("USR1")
         send(SIGUSR1)
-        hooked = threading.Event()
+        hooked, reloaded = threading.Event(), threading.Event()
         killer.on_stop(hooked.set)
+        killer.on("HUP", lambda info: reloaded.set())
+        event = killer.event
         fd = killer.fileno()
+        async def stopped():
+            return await killer.wait_async(LIMIT)
         def child():
             equal(True, killer.armed)
             equal((False, None), (killer.kill_now, killer.reason))
-            equal({SIGTERM: 0, SIGINT: 0, SIGUSR1: 0}, dict(killer.counts))
+            equal({0}, set(killer.counts.values()))
             equal(False, killer.wait(0))
+            equal(False, event.is_set())
             equal([], select.select([killer], [], [], 0)[0])
-            send(SIGTERM)
+            send(SIGHUP)
+            assert reloaded.wait(LIMIT)
+            threading.Timer(0, send, [SIGTERM]).start()
+            import asyncio
+            equal(True, asyncio.run(stopped()))
             equal(True, killer.wait(LIMIT))
             assert hooked.wait(LIMIT)
             assert killer.event.wait(LIMIT)
+            assert event.wait(LIMIT)  # one that was taken before the fork
             equal([killer], select.select([killer], [], [], LIMIT)[0])
-            equal(1, killer.counts[SIGTERM])
+            equal((1, 1), (killer.counts[SIGTERM], killer.counts[SIGHUP]))
+            equal((SIGTERM, os.getpid()), (killer.reason.signal, killer.reason.si_pid))
+            assert 400 < killer.remaining() <= 500
             killer.close()
             equal(SIG_DFL, signal.getsignal(SIGTERM))
         if sys.argv[2] == "os.fork":
-            pid = os.fork()
-            if not pid:
-                try:
-                    child()
-                    os._exit(0)
-                except BaseException:
-                    import traceback
-                    traceback.print_exc()
-                    os._exit(1)
-            equal(0, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            equal(0, reap(fork_to(child)))
         else:
             import multiprocessing
             process = multiprocessing.get_context("fork").Process(target=child)
@@ -133,8 +207,8 @@ def test_rearm(program, backend: str, way: str, on_fork: str) -> None:
             process.join()
             equal(0, process.exitcode)
         equal((False, None), (killer.kill_now, killer.reason))
-        equal(False, hooked.is_set())
-        equal(1, killer.counts[SIGUSR1])
+        equal((False, False), (hooked.is_set(), reloaded.is_set()))
+        equal({SIGTERM: 0, SIGINT: 0, SIGUSR1: 1, SIGHUP: 0}, dict(killer.counts))
         send(SIGTERM)
         assert killer.wait(LIMIT)
         assert hooked.wait(LIMIT)
@@ -162,7 +236,7 @@ def test_fork_while_stopping(passes) -> None:
             from gracefulexit import lowlevel
             os._exit(3 if lowlevel.state() == "running" else 4)
         killer.close()
-        equal(3, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        equal(3, reap(pid))
         """
     )
 
@@ -192,7 +266,7 @@ def test_fork_in_a_section(passes) -> None:
             equal(SIG_DFL, signal.getsignal(SIGTERM))
             send(SIGTERM)
             os._exit(9)
-        equal(-15, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        equal(-15, reap(pid))
         try:
             leave.set()
             thread.join()
@@ -215,7 +289,7 @@ def test_fork_in_a_held_section_can_be_killed(passes) -> None:
         if not pid:
             send(SIGTERM)
             os._exit(9)
-        equal(-15, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        equal(-15, reap(pid))
         """
     )
 
@@ -274,32 +348,272 @@ def test_daemonising(program) -> None:
     assert (done.status, done.out, done.err) == (0, "good\n", "")
 
 
+@pytest.mark.parametrize("stuck", [False, True])
 @pytest.mark.slow
-def test_forks_in_a_storm(program, handler_backend: str) -> None:
-    """200 forks while signals arrive: no child hangs, the parent's counts are exact."""
+def test_daemon_that_closes_everything(
+    program, tmp_path, backend: str, stuck: bool
+) -> None:
+    """A daemon that forks twice and closes all descriptors after the killer was made
+    stops gracefully, and ends by a signal at its deadline if it is stuck."""
     done = program(
         """
-        killer = GracefulKiller(backend=sys.argv[1])
-        killer.take("USR1")
-        sent, over = 0, threading.Event()
-        def shoot():
-            global sent
-            while not over.is_set():
-                signal.pthread_kill(threading.get_ident(), SIGUSR1)
-                sent += 1
-        shooter = threading.Thread(target=shoot)
-        shooter.start()
-        for n in range(200):
+        import ctypes
+        backend, stuck = sys.argv[1], sys.argv[2] == "True"
+        killer = GracefulKiller(backend=backend, grace=1 if stuck else 500)
+        killer.on_stop(lambda: os.mkdir("hook"))
+        killer.on_exit(lambda: os.mkdir(f"closed {os.getpid()}"))
+        killer.fileno()
+        pr_set_child_subreaper = 36
+        equal(0, ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0))
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.setsid()
             pid = os.fork()
-            if not pid:
-                os._exit(killer.kill_now)
-            equal(0, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-        over.set()
-        shooter.join()
-        equal(sent, killer.counts[SIGUSR1])
+            if pid:
+                os.write(writer, str(pid).encode())
+                os._exit(0)
+            os.chdir(".")
+            os.umask(0)
+            os.closerange(0, 4096)
+            equal(0, os.open(os.devnull, os.O_RDWR))
+            os.dup2(0, 1)
+            os.dup2(0, 2)
+            os.mkdir("ready")
+            if stuck:
+                hold = ctypes.PyDLL(None).sleep  # with the interpreter
+                while True:
+                    hold(60)
+            equal([killer], select.select([killer], [], [], LIMIT)[0])
+            killer.exit()
+        equal(0, reap(pid))
+        daemon = int(os.read(reader, 20))
+        until_ready("ready")
+        os.kill(daemon, SIGTERM)
+        equal(-15, reap(daemon))
+        equal(not stuck, os.path.exists("hook"))
+        equal(not stuck, os.path.exists(f"closed {daemon}"))
+        equal((False, None, True), (killer.kill_now, killer.reason, killer.armed))
+        equal([], select.select([killer], [], [], 0)[0])
         killer.close()
         """,
-        handler_backend,
+        backend,
+        stuck,
     ).finish()
 
     assert (done.status, done.err) == (0, "")
+
+
+@pytest.mark.slow
+def test_stuck_child_ends_at_its_deadline(passes, backend: str) -> None:
+    """The grace of a forked child begins at its own signal, and holds there with the
+    interpreter held; the parent goes on."""
+    passes(
+        """
+        import ctypes
+        killer = GracefulKiller(backend=sys.argv[1], grace=0.5)
+        def child():
+            os.mkdir("ready")
+            killer.wait(LIMIT)
+            os.mkdir("stopping")
+            ctypes.PyDLL(None).sleep(60)
+        pid = fork_to(child)
+        until_ready("ready")
+        os.kill(pid, SIGTERM)
+        until_ready("stopping")
+        equal(-15, reap(pid))
+        equal((False, None), (killer.kill_now, killer.remaining()))
+        hears(killer, SIGINT)
+        killer.close()
+        """,
+        backend,
+    )
+
+
+def test_generations(passes, backend: str) -> None:
+    """Each of a line of children hears the signal that it was sent, and no other."""
+    passes(
+        """
+        signals = [signal.SIGRTMIN + n for n in range(6)]
+        killer = GracefulKiller(signals, backend=sys.argv[1])
+        def generation(n):
+            if n == len(signals):
+                return 0
+            child = fork_to(lambda: generation(n + 1)) if n + 1 < len(signals) else 0
+            os.mkdir(f"ready-{n}")
+            if n:
+                Path(f"ready-{n}", "pid").write_text(str(os.getpid()))
+                assert killer.wait(LIMIT)
+                equal(signals[n], killer.reason.signum)
+                equal([n == m for m in range(6)], [*map(bool, killer.counts.values())])
+            if child:
+                equal(0, reap(child))
+            return 0
+        from pathlib import Path
+        helper = threading.Thread(target=generation, args=(0,))
+        helper.start()
+        for n in (3, 1, 5, 2, 4):
+            path = Path(f"ready-{n}", "pid")
+            until(lambda: path.exists() and path.read_text(), f"generation {n}")
+            os.kill(int(path.read_text()), signals[n])
+        helper.join()
+        equal({0}, set(killer.counts.values()))
+        equal(False, killer.kill_now)
+        killer.close()
+        """,
+        backend,
+    )
+
+
+def test_reference_to_the_event(passes) -> None:
+    """`killer.event` that was handed out before the fork tells of the child's stop,
+    even if the parent was stopping at the fork."""
+    passes(
+        """
+        killer = GracefulKiller()
+        event = killer.event
+        for _ in range(2):
+            def child():
+                equal(False, event.is_set())
+                assert event is killer.event
+                send(SIGTERM)
+                assert event.wait(LIMIT)
+            equal(0, reap(fork_to(child)))
+            killer.stop()
+            assert event.wait(LIMIT)
+        killer.close()
+        """
+    )
+
+
+def test_hooks_of_a_child_that_was_forked_while_stopping(passes) -> None:
+    """They run once, at the child's own stop, and not when they are registered."""
+    passes(
+        """
+        killer = GracefulKiller()
+        ran = []
+        killer.on_stop(lambda: ran.append("old"))
+        killer.on_exit(lambda: ran.append("exit"))
+        killer.stop()
+        until(lambda: ran == ["old"], "the hook")
+        def child():
+            ran.clear()
+            killer.on_stop(lambda: ran.append("new"))
+            equal([], ran)
+            equal({"not started"}, {hook.result for hook in killer.report().hooks})
+            send(SIGTERM)
+            until(lambda: len(ran) == 2, "the hooks")
+            equal(["new", "old"], ran)
+            killer.close()
+            equal(["new", "old", "exit"], ran)
+        equal(0, reap(fork_to(child)))
+        killer.close()
+        equal(["old", "exit"], ran)
+        """
+    )
+
+
+@pytest.mark.parametrize("where", ["in it", "beside it"])
+@pytest.mark.parametrize("what", ["hook", "callback"])
+def test_fork_while_user_code_runs(passes, backend: str, what: str, where: str) -> None:
+    """A child that is forked in a hook or callback, or while one runs, runs its own
+    at its own signals."""
+    passes(
+        """
+        backend, what, where = sys.argv[1:]
+        killer = GracefulKiller(backend=backend)
+        signum = SIGTERM if what == "hook" else SIGHUP
+        inside, leave, forked = (threading.Event() for _ in range(3))
+        parent = os.getpid()
+        ran = []
+        def child():
+            ran.clear()
+            for n in range(1 if what == "hook" else 3):
+                send(signum)
+                until(lambda: len(ran) == n + 1, "called in the child")
+            equal({os.getpid()}, set(ran))
+        def called(*info):
+            ran.append(os.getpid())
+            if os.getpid() != parent:
+                return
+            inside.set()
+            if where == "in it":
+                equal(0, reap(fork_to(child)))
+                forked.set()
+            else:
+                leave.wait(LIMIT)
+        killer.on_stop(called) if what == "hook" else killer.on("HUP", called)
+        send(signum)
+        assert inside.wait(LIMIT)
+        if where == "beside it":
+            equal(0, reap(fork_to(child)))
+            leave.set()
+        else:
+            assert forked.wait(LIMIT)
+        equal([parent], ran)
+        killer.close()
+        """,
+        backend,
+        what,
+        where,
+    )
+
+
+def test_child_leaves_the_block(passes) -> None:
+    """In a forked child leaving the `with` block stops and closes the child's own
+    killer, and ends nothing of the parent's."""
+    passes(
+        """
+        ran = []
+        with GracefulKiller() as killer:
+            killer.on_exit(lambda: ran.append(os.getpid()))
+            pid = os.fork()
+            if pid:
+                equal(0, reap(pid))
+                equal((False, True, []), (killer.kill_now, killer.armed, ran))
+        equal([os.getpid()], ran)
+        equal(SIG_DFL, signal.getsignal(SIGTERM))
+        if not pid:
+            os._exit(0)
+        """
+    )
+
+
+def test_exit_status_of_a_child(passes) -> None:
+    """killer.exit() in a forked child ends it by the child's own signal, or with 0."""
+    passes(
+        """
+        killer = GracefulKiller()
+        def child(signum):
+            if signum:
+                send(signum)
+                killer.wait()
+            killer.exit()
+        for signum in (0, SIGTERM, SIGINT):
+            pid = os.fork()
+            if not pid:
+                child(signum)
+            equal(-signum, reap(pid))
+        killer.close()
+        """
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython warns since 3.12")
+@pytest.mark.parametrize("action", ["default", "error"])
+def test_deprecation_warning(program, action: str) -> None:
+    """os.fork() beside a killer warns, as beside any thread. As an error CPython drops
+    the warning: nothing is raised, and parent and child go on."""
+    done = program(
+        """
+        killer = GracefulKiller()
+        hears(killer, SIGTERM)
+        equal(False, killer.kill_now)
+        killer.close()
+        """,
+        options=["-W", f"{action}::DeprecationWarning"],
+    ).finish()
+
+    assert done.status == 0
+    assert done.err.count("is multi-threaded, use of fork()") == (action == "default")
+    assert "Error" not in done.err
