@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from . import _core
 from ._delivery import Delivery
-from ._dispatcher import Dispatcher
+from ._dispatcher import Dispatcher, Ender
 from ._errors import GracefulExit
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signal
@@ -554,6 +554,9 @@ class Process:
         library = _forked_by_library()
         for killer in killers:
             killer._inherited_by_fork(library)
+        if self.killers and Ender.needed():
+            with contextlib.suppress(RuntimeError):  # no thread is to be had
+                Ender().start()
         if held() and not library:
             # The forking thread goes on in its section, here too.
             _core.insist(self._hold_in_child)

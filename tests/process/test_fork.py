@@ -579,6 +579,69 @@ def test_child_leaves_the_block(passes) -> None:
     )
 
 
+@pytest.mark.parametrize("closes", [False, True])
+def test_thread_that_forked_returns(passes, backend: str, closes: bool) -> None:
+    """A child whose forking thread returns ends when its other threads have ended, as
+    it does without us: threads of ours do not keep it."""
+    passes(
+        """
+        backend, closes = sys.argv[1], sys.argv[2] == "True"
+        killer = GracefulKiller(backend=backend)
+        pids = []
+        def last():
+            until(lambda: not threading.main_thread().is_alive(), "it has returned")
+            os.mkdir("last")
+        def run():
+            pids.append(os.fork())
+            if not pids[0]:
+                threading.Thread(target=last).start()
+                if closes:
+                    killer.close()
+        in_thread(run)
+        equal(0, reap(*pids))
+        assert os.path.exists("last")
+        equal(True, killer.armed)
+        killer.close()
+        """,
+        backend,
+        closes,
+    )
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_raises_in_a_child(passes, backend: str, where: str) -> None:
+    """raises= and chain= work in the child as well, whatever thread forked it."""
+    passes(
+        """
+        backend, where = sys.argv[1:]
+        chained = []
+        signal.signal(SIGUSR1, lambda *_: chained.append(os.getpid()))
+        killer = GracefulKiller(backend=backend, raises=KeyboardInterrupt)
+        second = GracefulKiller("USR1", chain=True)
+        def child():
+            try:
+                send(SIGTERM)
+                time.sleep(LIMIT)
+            except KeyboardInterrupt:
+                equal(SIGTERM, killer.reason.signum)
+                send(SIGUSR1)
+                until(lambda: chained == [os.getpid()], "the handler of before")
+                return 5
+        fork = lambda: equal(5, reap(fork_to(child)))
+        fork() if where == "main" else in_thread(lambda: fork() or True)
+        equal([], chained)
+        try:
+            send(SIGTERM)
+            time.sleep(LIMIT)
+        except KeyboardInterrupt:
+            killer.close()
+            second.close()
+        """,
+        backend,
+        where,
+    )
+
+
 def test_exit_status_of_a_child(passes) -> None:
     """killer.exit() in a forked child ends it by the child's own signal, or with 0."""
     passes(
@@ -617,3 +680,31 @@ def test_deprecation_warning(program, action: str) -> None:
     assert done.status == 0
     assert done.err.count("is multi-threaded, use of fork()") == (action == "default")
     assert "Error" not in done.err
+
+
+@pytest.mark.slow
+def test_signal_right_after_the_fork(passes, backend: str) -> None:
+    """A child that is signalled before it can have been re-armed dies of the signal or
+    stops by it, and the parent hears nothing: 200 times."""
+    passes(
+        """
+        import random
+        killer = GracefulKiller(backend=sys.argv[1])
+        def child():
+            killer.wait()
+            return HEARD
+        statuses = []
+        for n in range(200):
+            pid = fork_to(child)
+            until_pause = time.monotonic() + random.random() / 500
+            while time.monotonic() < until_pause:
+                pass
+            os.kill(pid, SIGTERM)
+            statuses.append(reap(pid))
+        assert set(statuses) <= {HEARD, -15}, set(statuses)
+        equal({0}, set(killer.counts.values()))
+        equal((False, True), (killer.kill_now, killer.armed))
+        killer.close()
+        """,
+        backend,
+    )
