@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from ccompile import once
-from children import WAYS
+from children import WAYS, look, sleeping
 from forks import HEARD
+from probe import until
 
 OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -170,3 +171,29 @@ def test_children_of_c(children: Look, backend: str, way: str) -> None:
             expected["SigBlk:"] = plus(expected["SigBlk:"])
             expected["status"] = -signal.SIGKILL
         assert expected == {**seen[place], "high": []}
+
+
+def test_exec(program, backend: str) -> None:
+    """A program that replaces itself by exec() leaves it nothing of ours: neither
+    handlers, masks, descriptors nor a deadline."""
+    child = program(
+        """
+        import json
+        from children import SLEEP
+        before = masks()
+        killer = GracefulKiller(backend=sys.argv[1], grace=500)
+        killer.fileno()
+        print(json.dumps(before), flush=True)
+        os.execv(SLEEP[0], SLEEP)
+        """,
+        backend,
+    )
+    before = json.loads(child.wait_line("{"))
+    until(lambda: sleeping(Path(f"/proc/{child.pid}")), "it sleeps")
+    after = look(child.pid, set())
+    child.signal(signal.SIGTERM)
+    done = child.finish()
+
+    assert {**before, "SigCgt:": "0" * 16} == {name: after[name] for name in before}
+    assert after["high"] == []
+    assert (done.status, done.err) == (-signal.SIGTERM, "")
