@@ -491,12 +491,11 @@ class Process:
         if stopping and reason is not None:
             who = (k._describe_stragglers() for k in killers)
             waits.append(self._teller.stragglers(now, reason, who))
-        for signum in self._teller.unarmed():
+        if self._teller.unarmed():
             # Not while main is giving it back at this moment.
             with self.lock:
-                taken = signum in self._teller.unarmed()
-            if taken:
-                self._teller.taken_over(signum)
+                taken = self._teller.unarmed()
+            self._teller.taken_over(taken)
         return min((w for w in waits if w is not None), default=None)
 
     def _expire(self, now: float) -> float | None:

@@ -76,19 +76,34 @@ class Teller:
         flush()
         return None
 
-    def taken_over(self, signum: int) -> None:
-        if self.once(f"taken over {signum}"):
-            owner = signal.getsignal(signum)
+    def taken_over(self, signums: Iterable[int]) -> None:
+        """One line for each who took some: most take all they need at once."""
+        taken: dict[str, list[str]] = {}
+        for signum in sorted(signums):
+            if self.once(f"taken over {signum}"):
+                names = taken.setdefault(_describe(signal.getsignal(signum)), [])
+                names.append(name_of(signum))
+        for owner, names in taken.items():
             log.warning(
-                "%s was taken over by %s; call killer.rearm() to take it back, or "
-                "make the killer after that code has run",
-                name_of(signum),
-                "C code" if owner is on_python_signal else repr(owner),
+                "%s taken over by %s, and not heard until given back; make the killer "
+                "after that code has run, with chain=True if both shall hear, or call "
+                "killer.rearm()",
+                " and ".join(names) + (" was" if len(names) == 1 else " were"),
+                owner,
             )
 
     def unarmed(self) -> list[int]:
         """Signals of ours that others have now."""
         return [s for s in list(layers.wanted) if not layers.armed(s)]
+
+
+def _describe(owner: object) -> str:
+    """Who has the signal now, with the module, which tells whose code it is."""
+    if owner is on_python_signal:
+        return "C code"
+    name = getattr(owner, "__qualname__", None)
+    module = getattr(owner, "__module__", None)
+    return f"{module}.{name}" if name else repr(owner)
 
 
 def flush() -> None:

@@ -152,6 +152,31 @@ def test_disarmed_is_said_once(program) -> None:
     assert done.status == 0
 
 
+def test_who_takes_several_is_said_in_one_line(program) -> None:
+    """Each who takes signals has a line of its own, with all that it took."""
+    done = program(
+        """
+        class Server:
+            def leave(self, *_): pass
+        with GracefulKiller(("TERM", "INT", "USR1")) as killer:
+            server = Server()
+            signal.signal(SIGINT, server.leave)
+            signal.signal(SIGTERM, server.leave)
+            signal.signal(SIGUSR1, SIG_DFL)
+            killer.report()
+            killer.stop()
+            killer.event.wait(LIMIT)
+        """
+    ).finish()
+
+    said = sorted(line.partition(",")[0] for line in done.err.splitlines())
+    assert said == [
+        "SIGINT and SIGTERM were taken over by __main__.Server.leave",
+        "SIGUSR1 was taken over by <Handlers.SIG_DFL: 0>",
+    ]
+    assert done.status == 0
+
+
 def test_disarmed_is_noticed_by_wait(program) -> None:
     """wait() and report() notice that other code has taken a signal."""
     for call in ("killer.wait(0.01)", "killer.report()"):
