@@ -422,8 +422,9 @@ class Process:
     # ---- in the main thread -------------------------------------------------
 
     def _noticed(self, signum: int, frame: FrameType | None) -> None:
-        """Layer 1 has seen a signal that the core accepted."""
-        chaining = [k for k in self.killers if k.chain]
+        """Layer 1 has seen a signal that the core accepted. Without a frame: it came
+        before layer 1 was laid, and CPython has called the previous handler."""
+        chaining = [k for k in self.killers if k.chain and frame is not None]
         if any(signum in (*k.signals, *k._other_signals()) for k in chaining):
             self.delivery.deferred[signum] = None
         self.delivery.noticed(signum, late=frame is None)

@@ -173,6 +173,38 @@ def test_rearm(passes, where: str) -> None:
     )
 
 
+@pytest.mark.parametrize("how", ["rearm", "install"])
+def test_chain_from_a_thread_calls_once(passes, how: str) -> None:
+    """chain=True calls the previous handler once for a signal that comes between the
+    taking in another thread and main's part of it, and so for every other one."""
+    passes(
+        """
+        heard = []
+        def other(*_): heard.append(1)
+        def take():
+            global killer
+            if killer:
+                killer.rearm()
+            else:
+                killer = GracefulKiller("USR1", chain=True)
+            send(SIGUSR1)
+        killer = sys.argv[1] == "rearm" and GracefulKiller("USR1", chain=True)
+        for n in range(1, 101):
+            signal.signal(SIGUSR1, other)
+            thread = threading.Thread(target=take)
+            thread.start()
+            thread.join()
+            until(lambda: signal.getsignal(SIGUSR1) is not other, "main's part")
+            send(SIGUSR1)
+            until(lambda: len(heard) >= 2 * n, "both heard")
+            equal(2 * n, len(heard))
+            if sys.argv[1] == "install":
+                killer = killer.close()
+        """,
+        how,
+    )
+
+
 def test_rearm_over_c(passes) -> None:
     """A C handler over ours makes `armed` False; rearm() takes the signal back, and
     close() restores the C handler."""
