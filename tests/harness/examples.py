@@ -22,8 +22,12 @@ class Example:
         self._start_child = start_child
         self._backend = backend
 
+    @staticmethod
+    def path(name: str) -> Path:
+        return EXAMPLES / name
+
     def __call__(self, name: str, *args: object, **kwargs: Any) -> Child:
-        path = EXAMPLES / name
+        path = self.path(name)
         return self._start_child(LAUNCHER, self._backend, path, *args, **kwargs)
 
 
