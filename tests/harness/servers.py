@@ -55,15 +55,19 @@ class Upload:
         self._socket.sendall(("\r\n".join(head) + f"\r\n\r\n{BODY}").encode())
 
     def finish(self) -> tuple[int, str]:
-        """Send the rest; the answer's status and body, or (0, "") if there is none."""
+        """Send the rest; see answer()."""
+        self._socket.sendall(BODY.encode())
+        return self.answer()
+
+    def answer(self) -> tuple[int, str]:
+        """Status and body, or (0, "") if the connection is closed without any."""
         received = b""
         with self._socket as connection:
             try:
-                connection.sendall(BODY.encode())
                 while data := connection.recv(65536):
                     received += data
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # cut off
+            except ConnectionResetError:
+                pass
         head, _, body = received.decode().partition("\r\n\r\n")
         return int(head.split()[1]) if head else 0, _unchunked(head, body)
 

@@ -101,7 +101,7 @@ def test_second_ctrl_c_in_a_worker(start_child) -> None:
     child.signal(SIGINT)
 
     assert child.finish().status == -SIGINT
-    assert upload.finish() == (0, "")
+    assert upload.answer() == (0, "")
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_second_ctrl_c_with_a_lifespan(cli) -> None:
     done = child.finish()
 
     assert done.status == 0
-    assert upload.finish() != ANSWERED
+    assert upload.answer()[0] in (0, 500)
     assert done.out.count("closed") == 1
     assert done.out.count("mailer: stopped") == 1
 
