@@ -77,19 +77,18 @@ class Teller:
         return None
 
     def taken_over(self, signums: Iterable[int]) -> None:
-        """One line for each who took some: most take all they need at once."""
+        """One line for all: who takes one mostly takes several at once."""
         taken: dict[str, list[str]] = {}
         for signum in sorted(signums):
             if self.once(f"taken over {signum}"):
                 names = taken.setdefault(_describe(signal.getsignal(signum)), [])
                 names.append(name_of(signum))
-        for owner, names in taken.items():
+        if taken:
             log.warning(
-                "%s taken over by %s, and not heard until given back; make the killer "
-                "after that code has run, with chain=True if both shall hear, or call "
+                "taken over: %s; not heard until given back. Make the killer after "
+                "that code has run, with chain=True if both shall hear, or call "
                 "killer.rearm()",
-                " and ".join(names) + (" was" if len(names) == 1 else " were"),
-                owner,
+                ", ".join(f"{', '.join(s)} by {owner}" for owner, s in taken.items()),
             )
 
     def unarmed(self) -> list[int]:

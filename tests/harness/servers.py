@@ -13,6 +13,7 @@ import pytest
 from child_process import LIMIT, Child
 from examples import EXAMPLES
 
+HERE = Path(__file__).parent
 URL = re.compile(r"http://127\.0\.0\.1:(\d+)")
 STOPS = pytest.mark.parametrize(
     "signum", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name
@@ -25,9 +26,9 @@ BODY = "half"
 def module(
     start_child: Callable[..., Child], backend: str, *args: object, **kwargs: Any
 ) -> Child:
-    """`python -m ARG...`, which finds modules in docs/examples and in its own
-    directory."""
-    env = {"PYTHONPATH": f".:{EXAMPLES}", **kwargs.pop("env", {})}
+    """`python -m ARG...`, which finds modules in docs/examples, in this folder and in
+    its own directory."""
+    env = {"PYTHONPATH": f".:{EXAMPLES}:{HERE}", **kwargs.pop("env", {})}
     return start_child(Path("run_module.py"), backend, *args, env=env, **kwargs)
 
 

@@ -241,10 +241,8 @@ def test_killer_around(program, tmp_path, backend: str, signum: int, way: str) -
     assert f"heard {signum:d} 1\n" in done.out
     assert (done.out.count("on_stop"), done.out.count("on_exit")) == (1, 1)
     [line] = re.findall("^gracefulexit: .*taken over.*$", done.err, re.MULTILINE)
-    assert line.startswith(
-        "gracefulexit: SIGINT and SIGTERM were taken over by "
-        "uvicorn.server.Server.handle_exit, "
-    )
+    taker = "uvicorn.server.Server.handle_exit"
+    assert line.startswith(f"gracefulexit: taken over: SIGINT, SIGTERM by {taker};")
 
 
 @pytest.mark.slow
