@@ -211,7 +211,8 @@ def test_wait_async_cancelled(passes) -> None:
         import asyncio
         killer = GracefulKiller()
         async def main():
-            loop = asyncio.get_running_loop()
+            read = asyncio.get_running_loop()._selector.get_map()
+            before = set(read)
             first = asyncio.create_task(killer.wait_async())
             second = asyncio.create_task(killer.wait_async())
             await asyncio.sleep(0)
@@ -221,19 +222,50 @@ def test_wait_async_cancelled(passes) -> None:
             except asyncio.CancelledError:
                 pass
             equal(False, second.done())
+            equal(1, len(set(read) - before))
             second.cancel()
             try:
                 await second
             except asyncio.CancelledError:
                 pass
-            equal(False, loop.remove_reader(killer.fileno()))
+            equal(before, set(read))
             third = asyncio.create_task(killer.wait_async())
             await asyncio.sleep(0)
             send(SIGTERM)
             equal(True, await asyncio.wait_for(third, LIMIT))
-            equal(False, loop.remove_reader(killer.fileno()))
+            equal(before, set(read))
         asyncio.run(main())
         killer.close()
+        """
+    )
+
+
+def test_wait_async_beside_a_reader(passes) -> None:
+    """A reader of fileno() in the same loop takes nothing from wait_async(), nor the
+    other way round."""
+    passes(
+        """
+        import asyncio
+        async def main(killer, own_first):
+            loop = asyncio.get_running_loop()
+            told = asyncio.Event()
+            def read_own():
+                loop.add_reader(killer.fileno(), told.set)
+            if own_first:
+                read_own()
+            task = asyncio.create_task(killer.wait_async())
+            await asyncio.sleep(0)
+            if not own_first:
+                read_own()
+            send(SIGTERM)
+            equal(True, await asyncio.wait_for(task, LIMIT))
+            await asyncio.wait_for(told.wait(), LIMIT)
+            equal(True, loop.remove_reader(killer.fileno()))
+        before = calm()
+        for own_first in (True, False):
+            with GracefulKiller() as killer:
+                asyncio.run(main(killer, own_first))
+        equal({}, changes(before))
         """
     )
 
