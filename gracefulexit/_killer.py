@@ -211,6 +211,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         if self.kill_now:
             return True
         self._check_open()
+        self._notice()
         await self._async_fd.wait(timeout)
         return self.kill_now
 
@@ -220,6 +221,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         Made on first use, closed by ``close()``. Do not read from it.
         """
         self._check_open()
+        self._notice()
         return self._stop_fd.fileno()
 
     @property
@@ -314,7 +316,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         with process.lock:
             for signum in self._callbacks.signals():
                 if signum in layers.wanted and not layers.armed(signum):
-                    layers.rearm(signum)
+                    process.rearm(signum)
 
     # ---- stopping -----------------------------------------------------------
 

@@ -335,6 +335,11 @@ class Process:
         heard = {s for k in killers for s in (*k.signals, *k._other_signals())}
         return heard & wanted.keys()
 
+    def rearm(self, signum: int) -> None:
+        """Under the lock."""
+        layers.rearm(signum)
+        self._teller.taken_back(signum)
+
     @property
     def exit_status(self) -> ExitStatus:
         return self.killers[0].exit_status if self.killers else "signal"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from . import _core
 from ._info import SignalInfo
 from ._layers import layers, on_python_signal
+from ._owners import describe
 from ._sections import names
 from ._signals import name_of
 
@@ -78,31 +79,25 @@ class Teller:
 
     def taken_over(self, signums: Iterable[int]) -> None:
         """One line for all: who takes one mostly takes several at once."""
-        taken: dict[str, list[str]] = {}
+        taken: dict[tuple[str, str], list[str]] = {}
         for signum in sorted(signums):
             if self.once(f"taken over {signum}"):
-                names = taken.setdefault(_describe(signal.getsignal(signum)), [])
-                names.append(name_of(signum))
+                owner = describe(signal.getsignal(signum), on_python_signal)
+                taken.setdefault(owner, []).append(name_of(signum))
         if taken:
             log.warning(
-                "taken over: %s; not heard until given back. Make the killer after "
-                "that code has run, with chain=True if both shall hear, or call "
-                "killer.rearm()",
-                ", ".join(f"{', '.join(s)} by {owner}" for owner, s in taken.items()),
+                "taken over: %s; not heard until given back; %s",
+                ", ".join(f"{', '.join(s)} by {who}" for (who, _), s in taken.items()),
+                "; ".join({hint: None for _, hint in taken}),
             )
+
+    def taken_back(self, signum: int) -> None:
+        """By rearm(): who takes it again is told of again."""
+        self._told.pop(f"taken over {signum}", None)
 
     def unarmed(self) -> list[int]:
         """Signals of ours that others have now."""
         return [s for s in list(layers.wanted) if not layers.armed(s)]
-
-
-def _describe(owner: object) -> str:
-    """Who has the signal now, with the module, which tells whose code it is."""
-    if owner is on_python_signal:
-        return "C code"
-    name = getattr(owner, "__qualname__", None)
-    module = getattr(owner, "__module__", None)
-    return f"{module}.{name}" if name else repr(owner)
 
 
 def flush() -> None:

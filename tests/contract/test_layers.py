@@ -28,12 +28,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_dispatcher": {"_core"},
     "_layers": {"_core"},
     "_stopfd": {"_core"},
+    "_owners": set(),
     "_hooks": {"_core", "_report", "_runners"},
     "_members": {"_checks", "_report", "_runners"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
     "_sections": {"_core", "_report"},
-    "_teller": {"_core", "_info", "_layers", "_sections", "_signals"},
+    "_teller": {"_core", "_info", "_layers", "_owners", "_sections", "_signals"},
     "_sigwait": {"_core", "_layers"},
     "_delivery": {
         *("_core", "_info", "_layers", "_sections", "_signals", "_teller"),

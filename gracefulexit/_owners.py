@@ -1,0 +1,67 @@
+"""Who has taken a signal of ours, and what the program should do, for people."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+REARM = "call killer.rearm() to take it back"
+# Whose handler is in Python's table: how that package takes signals, and what to do.
+ASYNCIO = "loop.add_signal_handler()"
+TRIO = "trio.open_signal_receiver()"
+PACKAGES = {"asyncio": ASYNCIO, "uvloop": ASYNCIO, "trio": TRIO}
+HINTS = {
+    ASYNCIO: f"await killer.wait_async() instead, or {REARM}, and once more when the "
+    "loop has ended, which leaves the default action behind",
+    TRIO: "wait for killer.fileno() instead; it is ours again at the end of that "
+    f"block, or {REARM}",
+}
+# By a package that is loaded, where its handler does not show whose it is.
+KERNEL = "ipykernel"
+GEVENT = "gevent"
+
+
+def describe(owner: Any, ours: Any) -> tuple[str, str]:
+    """What is in Python's table instead of `ours` alone: its name, and a hint."""
+    if owner is ours or owner is None:
+        return _c_code()
+    if owner is signal.SIG_DFL:
+        return "code that set its default action, which ends the process at once", REARM
+    if owner is signal.SIG_IGN:
+        return "code that made the process ignore it", REARM
+    if owner is signal.default_int_handler:
+        return _keyboard_interrupt()
+    name = name_of_handler(owner)
+    how = PACKAGES.get(name.partition(".")[0])
+    if how is not None:
+        return how, HINTS[how]
+    return name, f"{REARM}, or make the killer after that code has run"
+
+
+def name_of_handler(owner: Any) -> str:
+    """`module.qualified.name`, without the address that says nothing to people."""
+    function = getattr(owner, "func", owner)  # of functools.partial
+    module = getattr(function, "__module__", None)
+    if module is None:  # a bound method of a compiled class
+        module = type(getattr(function, "__self__", None)).__module__
+    name = getattr(function, "__qualname__", None)
+    return f"{module}.{name}" if name else repr(owner)
+
+
+def _c_code() -> tuple[str, str]:
+    if GEVENT in sys.modules:
+        return (
+            "C code (gevent.signal_handler() is)",
+            "wait for killer.fileno() in a greenlet instead, or call killer.rearm()",
+        )
+    return "C code", f"{REARM}, or make the killer after that code has run"
+
+
+def _keyboard_interrupt() -> tuple[str, str]:
+    if KERNEL in sys.modules:
+        return (
+            "the Jupyter kernel, which does so around each cell",
+            "make the killer in the cell that uses it, or with signals='TERM'",
+        )
+    return "Python's own handler, which raises KeyboardInterrupt", REARM
