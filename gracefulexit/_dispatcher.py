@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -24,6 +25,12 @@ class Dispatcher(threading.Thread):
     """
 
     def __init__(self, turn: Callable[[], float | None]) -> None:
+        if threads_are_greenlets():
+            raise RuntimeError(
+                "gevent has patched the threading module, so a thread of ours would "
+                "be a greenlet whose first wait stops the whole program; call "
+                "gevent.monkey.patch_all(thread=False) instead"
+            )
         super().__init__(name="gracefulexit-dispatcher", daemon=True)
         self._turn = turn
         self._quit = False
@@ -76,3 +83,8 @@ class Ender(threading.Thread):
         ]:
             others[0].join()
         os._exit(0)
+
+
+def threads_are_greenlets() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))

@@ -87,6 +87,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
     Raises:
         ValueError, TypeError: an argument that cannot work; nothing is
             installed then.
+        RuntimeError: no thread can be had, or gevent has patched them.
 
     >>> with GracefulKiller(grace=25) as killer:
     ...     killer.kill_now

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -138,3 +139,16 @@ def send(signum: int) -> None:
 
 def equal(expected: object, actual: object) -> None:
     assert expected == actual, f"expected {expected!r}, got {actual!r}"
+
+
+def log_lines(text: str) -> list[str]:
+    """What the package logs from now on, of the lines with this text in them."""
+    lines: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if text in record.getMessage():
+                lines.append(record.getMessage())
+
+    logging.getLogger("gracefulexit").addHandler(Handler())
+    return lines
