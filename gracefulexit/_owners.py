@@ -22,16 +22,12 @@ KERNEL = "ipykernel"
 GEVENT = "gevent"
 
 
-def describe(owner: Any, ours: Any) -> tuple[str, str]:
+def describe(signum: int, owner: Any, ours: Any) -> tuple[str, str]:
     """What is in Python's table instead of `ours` alone: its name, and a hint."""
     if owner is ours or owner is None:
         return _c_code()
-    if owner is signal.SIG_DFL:
-        return "code that set its default action, which ends the process at once", REARM
-    if owner is signal.SIG_IGN:
-        return "code that made the process ignore it", REARM
-    if owner is signal.default_int_handler:
-        return _keyboard_interrupt()
+    if isinstance(owner, signal.Handlers) or owner is signal.default_int_handler:
+        return _known(signum, owner)
     name = name_of_handler(owner)
     how = PACKAGES.get(name.partition(".")[0])
     if how is not None:
@@ -58,10 +54,14 @@ def _c_code() -> tuple[str, str]:
     return "C code", f"{REARM}, or make the killer after that code has run"
 
 
-def _keyboard_interrupt() -> tuple[str, str]:
-    if KERNEL in sys.modules:
+def _known(signum: int, owner: Any) -> tuple[str, str]:
+    if signum == signal.SIGINT and KERNEL in sys.modules:
         return (
             "the Jupyter kernel, which does so around each cell",
             "make the killer in the cell that uses it, or with signals='TERM'",
         )
+    if owner is signal.SIG_DFL:
+        return "code that set its default action, which ends the process at once", REARM
+    if owner is signal.SIG_IGN:
+        return "code that made the process ignore it", REARM
     return "Python's own handler, which raises KeyboardInterrupt", REARM

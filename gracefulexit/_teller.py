@@ -82,7 +82,7 @@ class Teller:
         taken: dict[tuple[str, str], list[str]] = {}
         for signum in sorted(signums):
             if self.once(f"taken over {signum}"):
-                owner = describe(signal.getsignal(signum), on_python_signal)
+                owner = describe(signum, signal.getsignal(signum), on_python_signal)
                 taken.setdefault(owner, []).append(name_of(signum))
         if taken:
             log.warning(

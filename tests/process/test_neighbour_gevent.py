@@ -69,6 +69,7 @@ def test_greenlets_wait(beside) -> None:
     )
 
 
+@pytest.mark.slow
 def test_killer_first(beside) -> None:
     """A killer that is made before gevent makes its hub hears as well."""
     beside(
@@ -123,6 +124,7 @@ def test_gevent_takes_the_signal(beside) -> None:
     )
 
 
+@pytest.mark.slow
 def test_killer_takes_the_signal_from_gevent(beside) -> None:
     """A killer made after gevent.signal_handler() hears alone, and gives it back."""
     beside(
@@ -143,6 +145,7 @@ def test_killer_takes_the_signal_from_gevent(beside) -> None:
     )
 
 
+@pytest.mark.slow
 def test_raises(beside) -> None:
     """`raises=KeyboardInterrupt` ends the main greenlet's wait, on SIGTERM too."""
     beside(
@@ -186,6 +189,7 @@ def test_patched_threads_are_refused(program, backend: str) -> None:
     assert done.status == -15
 
 
+@pytest.mark.slow
 def test_all_but_threads_patched(passes, backend: str) -> None:
     """With patch_all(thread=False) killers, workers and hooks are as without gevent."""
     passes(

@@ -75,6 +75,7 @@ def test_killer_around_the_loop(beside, loop: str) -> None:
     )
 
 
+@pytest.mark.slow
 @EACH
 def test_killer_inside_the_loop(beside, loop: str) -> None:
     """A killer that comes and goes while the loop runs hears, and gives the loop its
@@ -157,6 +158,7 @@ def test_the_loop_takes_the_signal(beside, loop: str) -> None:
     )
 
 
+@pytest.mark.slow
 @EACH
 def test_rearm_inside_the_loop(beside, loop: str) -> None:
     """rearm() takes the signal from the loop's API; what the loop leaves behind when it
@@ -187,6 +189,7 @@ def test_rearm_inside_the_loop(beside, loop: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_raises_in_the_loop(beside, loop: str) -> None:
     """`raises=KeyboardInterrupt` ends run() as Ctrl-C does, on SIGTERM too, after the
@@ -223,6 +226,7 @@ def test_raises_in_the_loop(beside, loop: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["trio", "anyio on asyncio", "anyio on trio"])
 def test_waiting_for_the_descriptor(beside, loop: str) -> None:
     """The wait for fileno() may be cancelled and begun again; a second task that waits
