@@ -7,6 +7,10 @@ import sys
 from typing import Any
 
 REARM = "call killer.rearm() to take it back"
+OTHERS = (
+    f"{REARM}, or make the killer after that code has run, with chain=True if both "
+    "shall hear"
+)
 # Whose handler is in Python's table: how that package takes signals, and what to do.
 ASYNCIO = "loop.add_signal_handler()"
 TRIO = "trio.open_signal_receiver()"
@@ -32,7 +36,7 @@ def describe(signum: int, owner: Any, ours: Any) -> tuple[str, str]:
     how = PACKAGES.get(name.partition(".")[0])
     if how is not None:
         return how, HINTS[how]
-    return name, f"{REARM}, or make the killer after that code has run"
+    return name, OTHERS
 
 
 def name_of_handler(owner: Any) -> str:
@@ -51,7 +55,7 @@ def _c_code() -> tuple[str, str]:
             "C code (gevent.signal_handler() is)",
             "wait for killer.fileno() in a greenlet instead, or call killer.rearm()",
         )
-    return "C code", f"{REARM}, or make the killer after that code has run"
+    return "C code", OTHERS
 
 
 def _known(signum: int, owner: Any) -> tuple[str, str]:

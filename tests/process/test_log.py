@@ -172,7 +172,8 @@ def test_all_that_was_taken_is_said_in_one_line(program) -> None:
     [said] = done.err.splitlines()
     assert said.startswith(
         "taken over: SIGINT, SIGTERM by __main__.Server.leave, "
-        "SIGUSR1 by <Handlers.SIG_DFL: 0>; not heard until given back."
+        "SIGUSR1 by code that set its default action, which ends the process at once; "
+        "not heard until given back; call killer.rearm() to take it back"
     )
     assert done.status == 0
 

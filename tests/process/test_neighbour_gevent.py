@@ -91,7 +91,7 @@ def test_gevent_takes_the_signal(beside) -> None:
     to do; it leaves the default action behind, and rearm() takes the signal back."""
     beside(
         """
-        told = log_lines("was taken over by")
+        told = log_lines("taken over:")
         for signum in STOPS:
             gevent.signal_handler(signum, print).cancel()
             gevent.sleep(0.001)

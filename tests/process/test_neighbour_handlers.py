@@ -70,7 +70,7 @@ def test_faulthandler_second(beside) -> None:
         before = table()
         for chain in (True, False):
             for signum in STOPS:
-                told = log_lines("was taken over by")
+                told = log_lines("taken over:")
                 with GracefulKiller(backend=backend) as killer:
                     faulthandler.register(signum, chain=chain)
                     equal(False, killer.armed)
@@ -255,7 +255,7 @@ def test_restored_while_we_are_there(beside) -> None:
     close() gives it to whom the library left it."""
     beside(
         """
-        told = log_lines("was taken over by")
+        told = log_lines("taken over:")
         before = {s: signal.getsignal(s) for s in STOPS}
         for signum in STOPS:
             saved = signal.signal(signum, lambda *_: None)

@@ -21,7 +21,7 @@ from signal import SIGINT, SIGTERM
 from gracefulexit import *
 from probe import log_lines
 backend = {backend!r}
-told = log_lines("was taken over by")
+told = log_lines("taken over:")
 '''
 WAIT = '''
 with GracefulKiller(backend=backend) as killer:

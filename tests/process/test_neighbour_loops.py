@@ -123,7 +123,7 @@ def test_the_loop_takes_the_signal(beside, loop: str) -> None:
     beside(
         loop,
         """
-        told = log_lines("was taken over by")
+        told = log_lines("taken over:")
         api = "trio.open_signal_receiver()" if trio_is_below else "add_signal_handler()"
         def notice():
             for _ in range(3):
@@ -166,7 +166,7 @@ def test_rearm_inside_the_loop(beside, loop: str) -> None:
     beside(
         loop,
         """
-        told = log_lines("was taken over by")
+        told = log_lines("taken over:")
         async def main(loop, killer, signum):
             async with loop.receiver(signum):
                 killer.wait(0.001)
