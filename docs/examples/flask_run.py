@@ -1,5 +1,7 @@
 """Flask's development server: SIGTERM and Ctrl-C end it after the open requests."""
 
+from contextlib import suppress
+
 from flask import Flask, request
 from werkzeug.serving import ThreadedWSGIServer
 
@@ -30,7 +32,8 @@ def main():
     with GracefulKiller(grace=25, raises=KeyboardInterrupt) as killer:
         killer.on_exit(print, "closed", flush=True)
         killer.start(Mailer())
-        app.run(port=0)
+        with suppress(KeyboardInterrupt):  # it may come before the server serves
+            app.run(port=0)
     killer.exit()
 
 

@@ -21,6 +21,7 @@ Mailer().start()
 FIND = {"PYTHONPATH": f".:{Example.path('')}"}
 APP = """
 import os
+from contextlib import suppress
 from flask_run import Mailer, app
 from gracefulexit import GracefulKiller
 """
@@ -119,7 +120,8 @@ if __name__ == "__main__":
         app.before_request(
             lambda: print("armed", killer.armed, os.getpid(), flush=True)
         )
-        app.run(port=0, use_reloader=True)
+        with suppress(KeyboardInterrupt):
+            app.run(port=0, use_reloader=True)
     killer.exit()
 """
 
