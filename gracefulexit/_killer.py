@@ -491,6 +491,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
                 return
             self._told = True
         self.event.set()
+        self._stop_fd.wake()
         self._members.tell()
         self._hooks.tell()
 

@@ -491,6 +491,7 @@ class Process:
             waits.append(self._expire(now))
         if stopping and killers:
             self._tell_stop(killers, sections, left)
+        self._teller.lost_descriptors()
         if state == _core.HURRY:
             self._teller.hurry()
         reason = self.reason

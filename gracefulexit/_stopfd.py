@@ -1,9 +1,8 @@
-"""A descriptor that becomes readable at the stop, and asyncio's wait on it."""
+"""A descriptor that becomes readable at the stop, and asyncio's wait for it."""
 
 from __future__ import annotations
 
-import fcntl
-import os
+import logging
 import threading
 import weakref
 from contextlib import suppress
@@ -14,98 +13,86 @@ from . import _core
 if TYPE_CHECKING:
     import asyncio
 
-LOWEST = 64  # out of the way of programs that count on low numbers
+log = logging.getLogger("gracefulexit")
 
 Sleepers = set["asyncio.Future[None]"]  # tasks that wait, of one loop
 
 
 class StopDescriptor:
-    """Made on first use; the watcher writes one byte, at the stop."""
+    """The descriptor is made on first use and fed by the watcher. asyncio does
+    without: a loop registers a number, and other code may close it and have the
+    loop watch a file of its own by it. It is woken by call_soon_threadsafe()."""
 
     def __init__(self) -> None:
-        # Protects _ends. Innermost but for the core's own.
+        # Protects all of these. Innermost but for the core's own.
         self._lock = threading.RLock()
-        self._ends: tuple[int, int] | None = None
+        self._open: tuple[int, bytes] | None = None
+        self._over = False
         self._sleepers: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, Sleepers
         ] = weakref.WeakKeyDictionary()
 
     def fileno(self) -> int:
         with self._lock:
-            if self._ends is None:
-                self._ends = _open()
-            return self._ends[0]
+            old = self._open
+            if old is not None and _core.stop_fd_whole(old[1]):
+                return old[0]
+            new = self._open = _core.stop_fd_open()
+            if old is not None:
+                _core.stop_fd_close(old[1])
+        if old is not None:
+            log.warning(
+                "descriptor %d of killer.fileno() was closed or replaced by other "
+                "code; %d takes its place: register it in your loop",
+                old[0],
+                new[0],
+            )
+        return new[0]
 
     async def wait(self, timeout: float | None) -> None:
         import asyncio  # a third of our import time, and most programs have no loop
 
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        sleepers = self._sleepers.setdefault(loop, set())
-        reader = self.fileno()
-        if not sleepers:
-            # One reader for all tasks of a loop: a second add_reader() for the
-            # same descriptor would replace the first.
-            loop.add_reader(reader, _wake, sleepers)
-        sleepers.add(future)
+        with self._lock:
+            if self._over:
+                return
+            sleepers = self._sleepers.setdefault(loop, set())
+            sleepers.add(future)
         try:
             await asyncio.wait_for(future, timeout)
         except asyncio.TimeoutError:
             pass
         finally:
-            sleepers.discard(future)
-            if not sleepers and self._ends is not None:
-                loop.remove_reader(reader)
+            with self._lock:
+                sleepers.discard(future)
+
+    def wake(self) -> None:
+        """Wake the tasks that wait, now and later. From any thread."""
+        with self._lock:
+            self._over = True
+            waiting = [(loop, set(who)) for loop, who in self._sleepers.items() if who]
+        for loop, sleepers in waiting:
+            # The loop may have been closed, now or at this moment.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_wake, sleepers)
 
     def close(self) -> None:
         """From any thread; tasks that wait are woken."""
         with self._lock:
-            ends, self._ends = self._ends, None
-        if ends is None:
-            return
-        for loop, sleepers in list(self._sleepers.items()):
-            # The loop may have been closed, now or at this moment.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_wake, set(sleepers))
-                loop.remove_reader(ends[0])
-        with suppress(ValueError):  # it had been closed behind our back
-            _core.fd_remove(ends[1])
-        self._close(ends)
+            last, self._open = self._open, None
+        if last is not None:
+            _core.stop_fd_close(last[1])
+        self.wake()
 
     def forget_in_child(self) -> None:
-        """After a fork the pipe is the parent's: close our copy of it."""
-        self._lock = threading.RLock()
-        ends, self._ends = self._ends, None
-        self._sleepers = weakref.WeakKeyDictionary()
-        if ends is not None:
-            self._close(ends)
-
-    @staticmethod
-    def _close(ends: tuple[int, int]) -> None:
-        for fd in ends:
-            with suppress(OSError):
-                os.close(fd)
+        """After a fork the pair is the parent's: close our copy of it."""
+        if self._open is not None:
+            _core.stop_fd_close(self._open[1])
+        self.__init__()  # type: ignore[misc]
 
 
 def _wake(sleepers: Sleepers) -> None:
-    for future in list(sleepers):
+    for future in sleepers:
         if not future.done():
             future.set_result(None)
-
-
-def _open() -> tuple[int, int]:
-    low = os.pipe()
-    ends = list(low)
-    try:
-        for i, fd in enumerate(low):
-            # Where the limit on descriptors is lower than that, it stays.
-            with suppress(OSError):
-                ends[i] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOWEST)
-                os.close(fd)
-        os.set_blocking(ends[1], False)
-        _core.fd_add(ends[1], True)
-    except BaseException:
-        for fd in ends:
-            os.close(fd)
-        raise
-    return ends[0], ends[1]

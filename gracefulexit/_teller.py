@@ -95,6 +95,25 @@ class Teller:
         """By rearm(): who takes it again is told of again."""
         self._told.pop(f"taken over {signum}", None)
 
+    def lost_descriptors(self) -> None:
+        while (lost := _core.fd_lost()) is not None:
+            fd, at_stop = lost
+            if at_stop:
+                log.warning(
+                    "descriptor %d of killer.fileno() was closed or replaced by "
+                    "other code: who waits for it does not hear of the stop; call "
+                    "killer.fileno() after that code has run",
+                    fd,
+                )
+            else:
+                log.warning(
+                    "descriptor %d was closed or made blocking since "
+                    "add_wakeup_fd(%d), and is fed no more; call "
+                    "remove_wakeup_fd() before you close it",
+                    fd,
+                    fd,
+                )
+
     def unarmed(self) -> list[int]:
         """Signals of ours that others have now."""
         return [s for s in list(layers.wanted) if not layers.armed(s)]

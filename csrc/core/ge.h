@@ -11,6 +11,8 @@
 
 #include "ge_platform.h"
 
+#include "ge_own.h"
+
 #include <pthread.h>
 #include <stddef.h>
 
@@ -210,16 +212,24 @@ void ge_wake_all(enum ge_where where);
 
 enum ge_fd_kind {
     GE_FD_SIGNALS, /* one byte a handler run, the signal's number */
-    GE_FD_STOP,    /* one byte, once, at the stop */
+    GE_FD_STOP,    /* woken once, at the stop */
 };
 
 /* Fed by the watcher. Call from: any thread. Returns 0; -EBADF; -EAGAIN: the
  * descriptor blocks; -EEXIST; -ENOMEM. */
-int ge_fd_add(int fd, enum ge_fd_kind kind);
+int ge_fd_add(int fd);
 
-/* After this returns nothing of ours is written to it. Call from: any thread.
- * Returns 0; -ENOENT. */
+/* The same for the second end of a ge_own_pair(). */
+int ge_fd_add_stop(const struct ge_own *own);
+
+/* After these return nothing of ours is written to it. Call from: any thread.
+ * Returns 0; -ENOENT. The second leaves alone whoever has the number now. */
 int ge_fd_remove(int fd);
+void ge_fd_remove_stop(const struct ge_own *own);
+
+/* One that was dropped when it was to be fed, as it had become another's or
+ * blocked; told once. Call from: any thread. Returns its number; -ENOENT. */
+int ge_fd_lost(enum ge_fd_kind *kind);
 
 /* ---- the watcher and the end ----------------------------------------------
  */

@@ -12,12 +12,12 @@
 #include <unistd.h>
 
 struct entry {
-    int fd;
+    struct ge_own own; /* as it was added */
     enum ge_fd_kind kind;
+    bool socket;
+    bool lost;             /* seen to be another's, or to block */
     int64_t told;          /* GE_FD_STOP: the stop that it was told of */
     uint64_t fed[GE_NSIG]; /* GE_FD_SIGNALS: how many runs it was told of */
-    dev_t dev;
-    ino_t ino;
 };
 
 /* lock: protects all of this; held over the writes, which do not block, so
@@ -27,27 +27,29 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *entries;
 static size_t used, room;
 
-/* The user may have closed it, and the number may be somebody else's now. */
+/* The user may have closed it, and the number may be somebody else's now; or
+ * made it a blocking one, which would hold up the watcher. */
 static bool
-still_same(const struct entry *e)
+still_fit(const struct entry *e)
 {
-    struct stat st;
+    int flags;
 
-    return fstat(e->fd, &st) == 0 && st.st_dev == e->dev &&
-           st.st_ino == e->ino;
+    if (!ge_own_same(&e->own)) {
+        return false;
+    }
+    flags = e->socket ? O_NONBLOCK : fcntl(e->own.fd, F_GETFL);
+    return flags >= 0 && flags & O_NONBLOCK;
 }
 
-/* A full descriptor wakes its reader as it is: the rest is dropped. */
-static void
-write_byte(int fd, unsigned char byte, uint64_t times)
+/* To a socket by a call that fails on all else, see ge_own.c. For a pipe of
+ * the user's there is only write(): if it is closed and its number used again
+ * between the look and the write, the byte is in the new file. So the two are
+ * next to each other, for each byte anew. */
+static bool
+write_byte(const struct entry *e, unsigned char byte)
 {
-    while (times-- > 0) {
-        ssize_t n = write(fd, &byte, 1);
-
-        if (n < 0 && errno != EINTR) {
-            return;
-        }
-    }
+    return e->socket ? ge_own_put(&e->own, byte)
+                     : write(e->own.fd, &byte, 1) == 1;
 }
 
 static void
@@ -62,10 +64,13 @@ feed_signals(struct entry *e)
     for (int s = 1; s < GE_NSIG; s++) {
         uint64_t count = ge_count(s);
 
-        if (count != e->fed[s] && still_same(e)) {
-            write_byte(e->fd, (unsigned char)s, count - e->fed[s]);
+        while (e->fed[s] != count && !e->lost) {
+            e->fed[s]++;
+            e->lost = !still_fit(e);
+            if (!e->lost && !write_byte(e, (unsigned char)s)) {
+                e->fed[s] = count; /* full, it wakes its reader as it is */
+            }
         }
-        e->fed[s] = count;
     }
 }
 
@@ -79,9 +84,8 @@ feed_stop(struct entry *e)
     if (ge_state() != GE_RUNNING && ge_stop_record(&stop) &&
         stop.when != e->told) {
         e->told = stop.when;
-        if (still_same(e)) {
-            write_byte(e->fd, 0, 1);
-        }
+        e->lost = !ge_own_same(&e->own);
+        ge_own_wake(&e->own);
     }
 }
 
@@ -91,6 +95,9 @@ ge__fds_feed(void)
     pthread_mutex_lock(&lock);
     {
         for (size_t i = 0; i < used; i++) {
+            if (entries[i].lost) {
+                continue;
+            }
             if (entries[i].kind == GE_FD_STOP) {
                 feed_stop(&entries[i]);
             } else {
@@ -106,7 +113,7 @@ find(int fd)
 {
     size_t i = 0;
 
-    while (i < used && entries[i].fd != fd) {
+    while (i < used && entries[i].own.fd != fd) {
         i++;
     }
     return i;
@@ -115,10 +122,10 @@ find(int fd)
 static int
 append(const struct entry *e)
 {
-    size_t old = find(e->fd);
+    size_t old = find(e->own.fd);
 
     if (old < used) {
-        if (still_same(&entries[old])) {
+        if (!entries[old].lost && ge_own_same(&entries[old].own)) {
             return -EEXIST;
         }
         forget(old); /* closed behind our back, and the number came again */
@@ -143,25 +150,14 @@ append(const struct entry *e)
     return 0;
 }
 
-int
-ge_fd_add(int fd, enum ge_fd_kind kind)
+static int
+add(const struct entry *e)
 {
-    struct entry e = { .fd = fd, .kind = kind };
-    struct stat st;
-    int flags = fcntl(fd, F_GETFL);
     int rc;
 
-    if (flags < 0 || fstat(fd, &st) < 0) {
-        return -errno;
-    }
-    if (!(flags & O_NONBLOCK)) {
-        return -EAGAIN; /* a full one would hold up the watcher */
-    }
-    e.dev = st.st_dev;
-    e.ino = st.st_ino;
     pthread_mutex_lock(&lock);
     {
-        rc = append(&e);
+        rc = append(e);
     }
     pthread_mutex_unlock(&lock);
     ge_poke(); /* a GE_FD_STOP added after the stop is told at once */
@@ -169,21 +165,78 @@ ge_fd_add(int fd, enum ge_fd_kind kind)
 }
 
 int
-ge_fd_remove(int fd)
+ge_fd_add(int fd)
 {
-    size_t i;
+    struct entry e = { .kind = GE_FD_SIGNALS };
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || ge_own_note(&e.own, fd) < 0 || fstat(fd, &st) < 0) {
+        return -EBADF;
+    }
+    if (!(flags & O_NONBLOCK)) {
+        return -EAGAIN; /* a full one would hold up the watcher */
+    }
+    e.socket = S_ISSOCK(st.st_mode);
+    return add(&e);
+}
+
+int
+ge_fd_add_stop(const struct ge_own *own)
+{
+    struct entry e = { .own = *own, .kind = GE_FD_STOP, .socket = true };
+
+    return add(&e);
+}
+
+static bool
+remove_if(int fd, const struct ge_own *own)
+{
+    bool found;
 
     pthread_mutex_lock(&lock);
     {
-        i = find(fd);
-        if (i < used) {
+        size_t i = find(fd);
+
+        found = i < used && (own == NULL || (entries[i].own.dev == own->dev &&
+                                             entries[i].own.ino == own->ino));
+        if (found) {
             forget(i);
-        } else {
-            i = SIZE_MAX;
         }
     }
     pthread_mutex_unlock(&lock);
-    return i == SIZE_MAX ? -ENOENT : 0;
+    return found;
+}
+
+int
+ge_fd_remove(int fd)
+{
+    return remove_if(fd, NULL) ? 0 : -ENOENT;
+}
+
+void
+ge_fd_remove_stop(const struct ge_own *own)
+{
+    (void)remove_if(own->fd, own);
+}
+
+int
+ge_fd_lost(enum ge_fd_kind *kind)
+{
+    int fd = -ENOENT;
+
+    pthread_mutex_lock(&lock);
+    {
+        for (size_t i = 0; i < used && fd < 0; i++) {
+            if (entries[i].lost) {
+                fd = entries[i].own.fd;
+                *kind = entries[i].kind;
+                forget(i);
+            }
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return fd;
 }
 
 void

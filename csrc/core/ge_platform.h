@@ -7,7 +7,7 @@
 #define GE_PLATFORM_H
 
 #if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* pipe2, syscall, sched_yield; before any header */
+#define _GNU_SOURCE /* syscall, SOCK_CLOEXEC; before any header */
 #endif
 
 #include <signal.h>
@@ -40,11 +40,20 @@
 #define GE_SIGWAITINFO(set, info) sigwaitinfo(set, info)
 #endif
 
-/* macOS has no pipe2; compat/pipe2.c does the same in three calls. */
-#if defined(__APPLE__) || defined(GE_FORCE_NO_PIPE2)
-#define GE_HAVE_PIPE2 0
+/* macOS has no flags for socketpair(); compat/socketpair.c needs three calls.
+ */
+#if defined(__APPLE__) || defined(GE_FORCE_NO_SOCK_CLOEXEC)
+#define GE_HAVE_SOCK_CLOEXEC 0
 #else
-#define GE_HAVE_PIPE2 1
+#define GE_HAVE_SOCK_CLOEXEC 1
+#endif
+
+/* Linux: a packet without a byte in it wakes the reader of a local packet
+ * socket. macOS has no such sockets, and nobody has looked at FreeBSD. */
+#if defined(__linux__) && !defined(GE_FORCE_NO_EMPTY_PACKET)
+#define GE_HAVE_EMPTY_PACKET 1
+#else
+#define GE_HAVE_EMPTY_PACKET 0
 #endif
 
 /* macOS cannot choose the clock of a condition variable. */

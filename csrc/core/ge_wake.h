@@ -14,7 +14,8 @@ unsigned ge__wake_futex_seen(void);
 void ge__wake_futex_wait(unsigned seen, int64_t until);
 void ge__wake_futex_poke(void);
 
-/* The self-pipe, for systems without a futex. */
+/* The self-pipe, for systems without a futex. Opened and closed while no
+ * handler can poke. */
 int ge__wake_pipe_open(void);
 bool ge__wake_pipe_whole(void); /* are both ends still ours? */
 unsigned ge__wake_pipe_seen(void);

@@ -1,107 +1,58 @@
-/* Waking the watcher through a pipe to ourselves. */
+/* Waking the watcher through a pipe to ourselves, which is a pair of sockets:
+ * ge_own.c says why. */
 #include "ge_platform.h"
 
-#include "compat/pipe2.h"
+#include "ge_own.h"
 #include "ge_wake.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <stdatomic.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-/* The identity is remembered because others close descriptors that they did
- * not open: after os.closerange() and an open(), a write by number alone went
- * into the user's file. wr is the last to be set and the first to be reset,
- * so a handler that sees it sees the identity too. */
+/* Between the watcher's look at the numbers and its poll() they may change
+ * hands, and it would sleep on a stranger: no poke can reach it there. So it
+ * looks once more, soon after each turn; and for a while after the numbers
+ * were seen to change hands, as who closes everything may do it again. */
+#define SOON (GE_NS_PER_S / 100)
+#define AGAIN (GE_NS_PER_S / 20)
+#define A_WHILE GE_NS_PER_S
+
+/* Changed while there is no back end and no handler is under way. */
 static struct {
-    int rd;
-    atomic_int wr;
-    dev_t dev;
-    ino_t ino;
-} wake = { .rd = -1, .wr = -1 };
-
-/* To GE_LOWEST_FD or above, out of the way of programs that count on low
- * numbers; where the limit is lower than that, it stays where it is. */
-static int
-move_up(int fd)
-{
-    int up = fcntl(fd, F_DUPFD_CLOEXEC, GE_LOWEST_FD);
-
-    if (up < 0) {
-        return fd;
-    }
-    (void)close(fd);
-    return up;
-}
-
-/* Is `fd` still the pipe that we opened? */
-static bool
-still_ours(int fd)
-{
-    struct stat st;
-
-    return fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) &&
-           st.st_dev == wake.dev && st.st_ino == wake.ino;
-}
+    struct ge_own ends[2];
+    bool hung_up;
+    int64_t wary_until;
+} wake = { .ends = { { .fd = -1 }, { .fd = -1 } }, .wary_until = INT64_MIN };
 
 int
 ge__wake_pipe_open(void)
 {
-    struct stat st;
-    int fds[2];
-
-    if (ge__pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
-        return -errno;
-    }
-    fds[0] = move_up(fds[0]);
-    fds[1] = move_up(fds[1]);
-    if (fstat(fds[1], &st) < 0) {
-        int err = errno;
-
-        (void)close(fds[0]);
-        (void)close(fds[1]);
-        return -err;
-    }
-    wake.dev = st.st_dev;
-    wake.ino = st.st_ino;
-    wake.rd = fds[0];
-    atomic_store(&wake.wr, fds[1]);
-    return 0;
+    wake.hung_up = false;
+    return ge_own_pair(wake.ends);
 }
 
 bool
 ge__wake_pipe_whole(void)
 {
-    return still_ours(wake.rd) && still_ours(atomic_load(&wake.wr));
+    return !wake.hung_up && ge_own_same(&wake.ends[0]) &&
+           ge_own_same(&wake.ends[1]);
 }
 
 unsigned
 ge__wake_pipe_seen(void)
 {
-    /* Empty it first, look at the facts afterwards: a byte that comes later
-     * stays in the pipe and ends the next wait. */
-    char sink[256];
-    ssize_t n;
-
-    if (!still_ours(wake.rd)) {
-        return 0;
-    }
-    do {
-        n = read(wake.rd, sink, sizeof sink);
-    } while (n == (ssize_t)sizeof sink || (n < 0 && errno == EINTR));
+    /* Empty it first, look at the facts afterwards: a wake that comes later
+     * stays there and ends the next wait. */
+    ge_own_drain(&wake.ends[0]);
     return 0;
 }
 
-void
-ge__wake_pipe_wait(unsigned seen, int64_t until)
+/* Returns whether there was anything before that time. */
+static bool
+poll_until(int64_t until)
 {
-    struct pollfd p = { .fd = wake.rd, .events = POLLIN };
-    int ms = -1;
+    struct pollfd p = { .fd = wake.ends[0].fd, .events = POLLIN };
+    int ms = -1, n;
 
-    (void)seen;
     if (until != GE_NEVER) {
         int64_t left = until - ge_now();
 
@@ -109,32 +60,40 @@ ge__wake_pipe_wait(unsigned seen, int64_t until)
         left = left <= 0 ? 0 : (left + 999999) / 1000000;
         ms = left > INT_MAX ? INT_MAX : (int)left;
     }
-    (void)poll(&p, 1, ms);
+    n = poll(&p, 1, ms);
+    wake.hung_up = n > 0 && p.revents & (POLLHUP | POLLERR | POLLNVAL);
+    return n != 0;
+}
+
+void
+ge__wake_pipe_wait(unsigned seen, int64_t until)
+{
+    int64_t look = ge_now() + SOON;
+
+    (void)seen;
+    while (look < until) {
+        if (poll_until(look) || !ge__wake_pipe_whole()) {
+            return;
+        }
+        look = look < wake.wary_until ? look + AGAIN : GE_NEVER;
+    }
+    (void)poll_until(until);
 }
 
 void
 ge__wake_pipe_poke(void)
 {
-    int fd = atomic_load(&wake.wr);
-    char byte = 0;
-
-    if (still_ours(fd)) {
-        /* A full pipe is success: the reader has reasons enough to wake. */
-        ssize_t n = write(fd, &byte, 1);
-        (void)n;
-    }
+    ge_own_wake(&wake.ends[1]);
 }
 
 void
 ge__wake_pipe_close(void)
 {
-    int wr = atomic_exchange(&wake.wr, -1);
+    for (int i = 0; i < 2; i++) {
+        bool was_open = wake.ends[i].fd >= 0;
 
-    if (still_ours(wr)) {
-        (void)close(wr);
+        if (!ge_own_close(&wake.ends[i]) && was_open) {
+            wake.wary_until = ge_now() + A_WHILE;
+        }
     }
-    if (still_ours(wake.rd)) {
-        (void)close(wake.rd);
-    }
-    wake.rd = -1;
 }

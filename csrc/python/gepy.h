@@ -55,6 +55,7 @@ PyObject *gepy_info(const struct ge_info *info);
 /* One table of functions for each subject; module.c joins them. */
 extern PyMethodDef gepy_signal_methods[];
 extern PyMethodDef gepy_watch_methods[];
+extern PyMethodDef gepy_fds_methods[];
 extern PyMethodDef gepy_end_methods[];
 extern PyMethodDef gepy_insist_methods[];
 extern PyMethodDef gepy_opened_methods[];

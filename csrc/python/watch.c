@@ -1,4 +1,4 @@
-/* The stop, the watcher, descriptors, sections. */
+/* The stop, the watcher, sections. */
 #include "gepy.h"
 
 #include <errno.h>
@@ -94,63 +94,6 @@ wake_news(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-fd_error(int rc)
-{
-    if (rc == -EAGAIN) {
-        PyErr_SetString(PyExc_ValueError,
-                        "the descriptor blocks; a full one would hold up the "
-                        "watcher: call os.set_blocking(fd, False) first");
-        return NULL;
-    }
-    if (rc == -EEXIST) {
-        PyErr_SetString(
-            PyExc_ValueError,
-            "the descriptor is fed already; remove_wakeup_fd() ends "
-            "that");
-        return NULL;
-    }
-    if (rc == -ENOENT) {
-        PyErr_SetString(PyExc_ValueError, "the descriptor is not one that "
-                                          "add_wakeup_fd() was called with");
-        return NULL;
-    }
-    return gepy_raise(rc, "fstat");
-}
-
-PyDoc_STRVAR(fd_add_doc,
-             "fd_add(fd, stop=False, /)\n--\n\n"
-             "Write a byte for each signal, or one byte at the stop.");
-
-static PyObject *
-fd_add(PyObject *module, PyObject *args)
-{
-    int fd, at_stop = 0, rc;
-
-    (void)module;
-    if (!PyArg_ParseTuple(args, "i|p:fd_add", &fd, &at_stop)) {
-        return NULL;
-    }
-    rc = ge_fd_add(fd, at_stop ? GE_FD_STOP : GE_FD_SIGNALS);
-    return rc < 0 ? fd_error(rc) : Py_NewRef(Py_None);
-}
-
-PyDoc_STRVAR(fd_remove_doc, "fd_remove(fd, /)\n--\n\nNothing is written to it "
-                            "after this.");
-
-static PyObject *
-fd_remove(PyObject *module, PyObject *arg)
-{
-    int rc, fd = (int)PyLong_AsLong(arg);
-
-    (void)module;
-    if (fd == -1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    rc = ge_fd_remove(fd);
-    return rc < 0 ? fd_error(rc) : Py_NewRef(Py_None);
-}
-
 PyDoc_STRVAR(sections_doc, "sections()\n--\n\nHow many are open.");
 
 static PyObject *
@@ -239,8 +182,6 @@ PyMethodDef gepy_watch_methods[] = {
     { "news", news, METH_NOARGS, news_doc },
     { "wait_news", wait_news, METH_VARARGS, wait_news_doc },
     { "wake_news", wake_news, METH_NOARGS, wake_news_doc },
-    { "fd_add", fd_add, METH_VARARGS, fd_add_doc },
-    { "fd_remove", fd_remove, METH_O, fd_remove_doc },
     { "sections", sections, METH_NOARGS, sections_doc },
     { "backends", backends, METH_NOARGS, backends_doc },
     { "watcher_start", watcher_start, METH_O, start_doc },

@@ -230,13 +230,23 @@ meet(struct meeting *m, unsigned round, unsigned n)
 
 /* Close what others may be using, as os.closerange() does. Past TSan, which
  * would report just that. */
-__attribute__((unused)) static void
+__attribute__((unused)) static int
 close_rudely(int fd)
 {
 #if defined(CORE_TSAN) && defined(SYS_close)
-    (void)syscall(SYS_close, fd);
+    return (int)syscall(SYS_close, fd);
 #else
-    (void)close(fd);
+    return close(fd);
+#endif
+}
+
+__attribute__((unused)) static int
+dup2_rudely(int fd, int number)
+{
+#if defined(CORE_TSAN) && defined(SYS_dup2)
+    return (int)syscall(SYS_dup2, fd, number);
+#else
+    return dup2(fd, number);
 #endif
 }
 

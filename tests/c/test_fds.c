@@ -29,16 +29,15 @@ bad_descriptors_are_refused(void)
     int fds[2];
 
     open_pipe(fds);
-    CHECK_EQ(-EBADF, ge_fd_add(-1, GE_FD_SIGNALS));
-    CHECK_EQ(-EBADF, ge_fd_add(1000, GE_FD_SIGNALS));
+    CHECK_EQ(-EBADF, ge_fd_add(-1));
+    CHECK_EQ(-EBADF, ge_fd_add(1000));
     CHECK_EQ(-ENOENT, ge_fd_remove(fds[1]));
     CHECK_EQ(0, fcntl(fds[1], F_SETFL, 0));
-    CHECK_EQ(-EAGAIN, ge_fd_add(fds[1], GE_FD_SIGNALS));
+    CHECK_EQ(-EAGAIN, ge_fd_add(fds[1]));
     CHECK_EQ(-ENOENT, ge_fd_remove(fds[1]));
     CHECK_EQ(0, fcntl(fds[1], F_SETFL, O_NONBLOCK));
-    CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
-    CHECK_EQ(-EEXIST, ge_fd_add(fds[1], GE_FD_SIGNALS));
-    CHECK_EQ(-EEXIST, ge_fd_add(fds[1], GE_FD_STOP));
+    CHECK_EQ(0, ge_fd_add(fds[1]));
+    CHECK_EQ(-EEXIST, ge_fd_add(fds[1]));
     CHECK_EQ(0, ge_fd_remove(fds[1]));
     CHECK_EQ(-ENOENT, ge_fd_remove(fds[1]));
 }
@@ -53,10 +52,10 @@ one_byte_for_each_run_with_the_number(enum ge_backend backend)
     take(SIGUSR1, 0);
     take(rt, 0);
     CHECK_EQ(0, raise(SIGUSR1)); /* before: not theirs */
-    CHECK_EQ(0, ge_fd_add(a[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(a[1]));
     start(backend);
     CHECK_EQ(0, raise(rt));
-    CHECK_EQ(0, ge_fd_add(b[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(b[1]));
     CHECK_EQ(0, raise(SIGUSR1));
     CHECK_EQ(0, raise(SIGUSR1));
     whole_turn();
@@ -84,7 +83,7 @@ standard_signals_from_eight_senders_are_so_many_bytes(enum ge_backend backend)
     open_pipe(fds);
     take(SIGUSR1, GE_ROLE_HOLD);
     start(backend);
-    CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(fds[1]));
     for (int i = 0; i < 8; i++) {
         pids[i] = fork();
         CHECK(pids[i] >= 0);
@@ -115,35 +114,63 @@ standard_signals_from_eight_senders_are_so_many_bytes(enum ge_backend backend)
 }
 IN_BOTH(standard_signals_from_eight_senders_are_so_many_bytes)
 
-static void
-the_stop_is_one_byte(enum ge_backend backend)
+static bool
+readable(const struct ge_own *own)
 {
-    int a[2], b[2];
+    struct pollfd p = { .fd = own->fd, .events = POLLIN };
 
-    open_pipe(a);
-    open_pipe(b);
+    CHECK(poll(&p, 1, 0) >= 0);
+    CHECK_EQ(0, p.revents & ~POLLIN);
+    return p.revents != 0;
+}
+
+/* In the state of before, and was it readable? */
+static bool
+was_readable(const struct ge_own *own)
+{
+    bool was = readable(own);
+
+    ge_own_drain(own);
+    CHECK(!readable(own));
+    return was;
+}
+
+static void
+the_stop_is_told_once(enum ge_backend backend)
+{
+    struct ge_own a[2], b[2];
+
+    CHECK_EQ(0, ge_own_pair(a));
+    CHECK_EQ(0, ge_own_pair(b));
     take(SIGTERM, GE_ROLE_STOP);
     start(backend);
-    CHECK_EQ(0, ge_fd_add(a[1], GE_FD_STOP));
+    CHECK_EQ(0, ge_fd_add_stop(&a[1]));
+    CHECK_EQ(-EEXIST, ge_fd_add_stop(&a[1]));
+    CHECK_EQ(-EEXIST, ge_fd_add(a[1].fd));
     whole_turn();
-    CHECK_EQ(-1, take_bytes(a[0]));
+    CHECK(!readable(&a[0]));
     CHECK_EQ(0, raise(SIGTERM));
     CHECK_EQ(0, raise(SIGTERM));
     (void)ge_stop();
     whole_turn();
-    CHECK_EQ(1, take_bytes(a[0]));
-    CHECK_EQ(0, bytes[0]);
-    CHECK_EQ(0, ge_fd_add(b[1], GE_FD_STOP)); /* late, and told all the same */
+    CHECK(was_readable(&a[0]));
+    CHECK_EQ(0, ge_fd_add_stop(&b[1])); /* late, and told all the same */
     whole_turn();
-    CHECK_EQ(1, take_bytes(b[0]));
-    CHECK_EQ(-1, take_bytes(a[0]));
+    CHECK(was_readable(&b[0]));
+    CHECK(!readable(&a[0]));
     ge_reset();
     CHECK_EQ(0, raise(SIGTERM)); /* another stop */
     whole_turn();
-    CHECK_EQ(1, take_bytes(a[0]));
-    CHECK_EQ(1, take_bytes(b[0]));
+    CHECK(was_readable(&a[0]));
+    CHECK(was_readable(&b[0]));
+    ge_fd_remove_stop(&a[1]);
+    ge_reset();
+    CHECK_EQ(0, raise(SIGTERM));
+    whole_turn();
+    CHECK(!readable(&a[0]));
+    CHECK(readable(&b[0]));
 }
-IN_BOTH(the_stop_is_one_byte)
+IN_BOTH(the_stop_is_told_once)
 
 static void
 a_full_descriptor_holds_nobody_up(enum ge_backend backend)
@@ -157,7 +184,7 @@ a_full_descriptor_holds_nobody_up(enum ge_backend backend)
     }
     take(SIGUSR1, 0);
     start(backend);
-    CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(fds[1]));
     CHECK_EQ(0, raise(SIGUSR1));
     whole_turn();
     CHECK_EQ(full, take_bytes(fds[0]));
@@ -176,13 +203,13 @@ a_reader_that_went_away_does_not_hurt(enum ge_backend backend)
     open_pipe(more);
     take(SIGUSR1, 0);
     start(backend);
-    CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(fds[1]));
     CHECK_EQ(0, close(fds[0]));
     CHECK_EQ(0, raise(SIGUSR1));
     whole_turn();
     ge_watcher_stop();
-    CHECK_EQ(0, raise(SIGUSR1));                    /* nobody has fed it yet */
-    CHECK_EQ(0, ge_fd_add(more[1], GE_FD_SIGNALS)); /* no SIGPIPE here */
+    CHECK_EQ(0, raise(SIGUSR1));     /* nobody has fed it yet */
+    CHECK_EQ(0, ge_fd_add(more[1])); /* no SIGPIPE here */
     CHECK_EQ(0, ge_fd_remove(fds[1]));
 }
 IN_BOTH(a_reader_that_went_away_does_not_hurt)
@@ -199,14 +226,14 @@ a_descriptor_that_is_now_a_file_is_not_written(enum ge_backend backend)
     open_pipe(fds);
     take(SIGUSR1, GE_ROLE_STOP);
     start(backend);
-    CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(fds[1]));
     CHECK_EQ(fds[1], dup2(victim, fds[1]));
     CHECK_EQ(0, raise(SIGUSR1));
     whole_turn();
     CHECK_EQ(0, fstat(victim, &st));
     CHECK_EQ(0, st.st_size);
     CHECK_EQ(0, fcntl(fds[1], F_SETFL, O_NONBLOCK)); /* it may be added anew */
-    CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(fds[1]));
     CHECK_EQ(0, raise(SIGUSR1));
     whole_turn();
     CHECK_EQ(0, fstat(victim, &st));
@@ -235,7 +262,7 @@ removed_it_is_not_written(enum ge_backend backend)
     start(backend);
     thread = spawn(raise_until, &done);
     for (int i = 0; i < 5000 / CORE_SLOW; i++) {
-        CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
+        CHECK_EQ(0, ge_fd_add(fds[1]));
         CHECK_EQ(0, ge_fd_remove(fds[1]));
         (void)take_bytes(fds[0]);
         CHECK_EQ(-1, take_bytes(fds[0]));
@@ -253,8 +280,8 @@ static const struct check_case cases[] = {
                 60),
     CASE_WITHIN(standard_signals_from_eight_senders_are_so_many_bytes_pipe,
                 60),
-    CASE(the_stop_is_one_byte_futex),
-    CASE(the_stop_is_one_byte_pipe),
+    CASE(the_stop_is_told_once_futex),
+    CASE(the_stop_is_told_once_pipe),
     CASE(a_full_descriptor_holds_nobody_up_futex),
     CASE(a_full_descriptor_holds_nobody_up_pipe),
     CASE(a_reader_that_went_away_does_not_hurt_futex),

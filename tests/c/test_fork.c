@@ -89,7 +89,7 @@ repaired_it_is_a_normal_process(enum ge_backend backend)
     take(SIGUSR2, GE_ROLE_TRIP);
     start_and_let_it_turn(backend);
     CHECK_EQ(0, raise(SIGUSR2));
-    CHECK_EQ(0, ge_fd_add(fds[1], GE_FD_SIGNALS));
+    CHECK_EQ(0, ge_fd_add(fds[1]));
     CHECK_EQ(0, ge_section_enter(GE_OUTSIDE));
     CHECK_EQ(0, raise(SIGTERM));
     WAIT_FOR(read(fds[0], &byte, 1) == 1); /* the child shares the pipe */

@@ -71,16 +71,18 @@ MAY_IMPORT: dict[str, set[str]] = {
 PLATFORM = {"ge_platform.h", "../ge_platform.h"}
 MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_platform.h": set(),
-    "core/ge.h": set(),
-    "core/compat/pipe2.h": set(),
-    "core/compat/pipe2.c": {"pipe2.h"},
+    "core/ge_own.h": set(),
+    "core/ge_own.c": {"compat/socketpair.h", "ge_own.h"},
+    "core/ge.h": {"ge_own.h"},
+    "core/compat/socketpair.h": set(),
+    "core/compat/socketpair.c": {"socketpair.h"},
     "core/ge_sig.c": {"ge.h"},
     "core/ge_record.h": {"ge.h"},
     "core/ge_record.c": {"ge_record.h"},
     "core/ge_futex.h": set(),
     "core/ge_wake.h": {"ge.h"},
     "core/ge_wake_futex.c": {"ge_futex.h", "ge_wake.h"},
-    "core/ge_wake_pipe.c": {"compat/pipe2.h", "ge_wake.h"},
+    "core/ge_wake_pipe.c": {"ge_own.h", "ge_wake.h"},
     # What runs in a handler: nothing of the watcher, of forks, of traps.
     "core/ge_handler.h": {"ge.h", "ge_record.h"},
     "core/ge_handler.c": {
@@ -124,6 +126,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/gepy.h": {"../core/ge.h", "../core/ge_section.h"},
     "python/convert.c": {"gepy.h"},
     "python/end.c": {"gepy.h"},
+    "python/fds.c": {"gepy.h"},
     "python/flag.c": {"gepy.h"},
     "python/module.c": {"gepy.h"},
     "python/gate.c": {"gepy.h"},

@@ -24,12 +24,12 @@ HANDLER = "ge__on_signal"
 # From POSIX.1-2017, System Interfaces 2.4.3, and signal-safety(7).
 POSIX_SAFE = {
     *("_exit", "getpid", "kill", "raise", "pthread_kill", "pthread_self"),
-    *("write", "read", "close", "fstat", "poll", "fcntl", "pipe"),
+    *("write", "read", "close", "fstat", "poll", "fcntl"),
+    *("send", "recv", "socketpair", "setsockopt"),
     *("sigaction", "sigfillset", "sigemptyset", "sigaddset", "sigdelset"),
     *("sigismember", "pthread_sigmask", "clock_gettime", "memset", "memcpy"),
 }
 OTHER_SAFE = {
-    "pipe2",  # a system call and nothing else; POSIX.1-2024 lists it
     "__errno_location",  # errno is a macro around it (glibc, musl)
     "__error",  # the same on FreeBSD and macOS
     "syscall",  # only futex goes through it; FUTEX_WAKE takes no lock of ours
