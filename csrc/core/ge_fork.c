@@ -5,13 +5,34 @@
 
 #include "ge_fork.h"
 #include "ge_handler.h"
+#include "ge_wake.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 void
 ge__fork_adopt(void)
 {
     atomic_store(&ge__mailbox.owner, (int)getpid());
+}
+
+/* In every child, of a fork() from C too, which is not repaired: while a copy
+ * of the parent's pipe is open there, the parent's watcher does not hear that
+ * its own has been closed. */
+static void
+close_copies(void)
+{
+    ge__wake_pipe_close();
+}
+
+int
+ge__fork_watch(void)
+{
+    static bool watching;
+    int rc = watching ? 0 : -pthread_atfork(NULL, NULL, close_copies);
+
+    watching = rc == 0;
+    return rc;
 }
 
 void

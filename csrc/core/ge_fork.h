@@ -6,6 +6,10 @@
  * under the lock of the traps. */
 void ge__fork_adopt(void);
 
+/* From now on children have no copy of the wake pipe. Call from: any thread,
+ * under the lock of the watcher. Returns 0; -ENOMEM. */
+int ge__fork_watch(void);
+
 /* Each in its own file. Call from: the fork child, its only thread. */
 void ge__trap_fork_child(void);
 void ge__fds_fork_child(void);

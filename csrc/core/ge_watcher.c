@@ -168,8 +168,11 @@ wake_of(enum ge_backend backend)
 static int
 start(enum ge_backend backend)
 {
-    int rc = backend == GE_PIPE ? ge__wake_pipe_open() : 0;
+    int rc = backend == GE_PIPE ? ge__fork_watch() : 0;
 
+    if (rc == 0 && backend == GE_PIPE) {
+        rc = ge__wake_pipe_open();
+    }
     if (rc < 0) {
         return rc;
     }

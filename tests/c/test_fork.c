@@ -225,6 +225,39 @@ the_parents_main_is_forgotten(void)
     CHECK_EXITED(0, status_of(nobody_is_main, NULL));
 }
 
+/* A child from C, which nobody repairs, lives on while the parent's pipe is
+ * closed: a copy of the write end in it would keep the watcher asleep. */
+static void
+a_child_keeps_no_copy_of_the_pipe(enum ge_backend backend)
+{
+    unsigned seen;
+    int status;
+    pid_t pid;
+
+    take(SIGUSR1, 0);
+    start_and_let_it_turn(backend);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        (void)alarm(60);
+        (void)pause();
+        _exit(0);
+    }
+    (void)poll(NULL, 0, 60); /* it looks once more, 10 ms after a turn */
+    seen = ge_seen(GE_AT_NEWS);
+    for (int fd = 3; fd < 256; fd++) {
+        (void)close_rudely(fd);
+    }
+    CHECK_EQ(0, raise(SIGUSR1));
+    while (ge_seen(GE_AT_NEWS) == seen) {
+        (void)ge_wait(GE_AT_NEWS, seen, GE_NEVER);
+    }
+    CHECK_EQ(0, kill(pid, SIGKILL));
+    CHECK_EQ(pid, waitpid(pid, &status, 0));
+    CHECK_DIED_OF(SIGKILL, status);
+}
+IN_BOTH(a_child_keeps_no_copy_of_the_pipe)
+
 static const struct check_case cases[] = {
     CASE(repaired_it_is_a_normal_process_futex),
     CASE(repaired_it_is_a_normal_process_pipe),
@@ -235,5 +268,7 @@ static const struct check_case cases[] = {
     CASE(forked_off_the_main_thread_futex),
     CASE(forked_off_the_main_thread_pipe),
     CASE(the_parents_main_is_forgotten),
+    CASE(a_child_keeps_no_copy_of_the_pipe_futex),
+    CASE(a_child_keeps_no_copy_of_the_pipe_pipe),
 };
 CHECK_MAIN(cases)

@@ -95,7 +95,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     # What runs in ordinary threads.
     "core/ge_mailbox.c": {"ge_end.h", "ge_handler.h", "ge_section.h"},
     "core/ge_fork.h": set(),
-    "core/ge_fork.c": {"ge_fork.h", "ge_handler.h"},
+    "core/ge_fork.c": {"ge_fork.h", "ge_handler.h", "ge_wake.h"},
     "core/ge_settle.c": {"ge_handler.h", "ge_nudge.h"},
     "core/ge_table.h": {"ge.h"},
     "core/ge_table.c": {"ge_handler.h", "ge_table.h"},
