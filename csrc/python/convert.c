@@ -8,7 +8,11 @@
 PyObject *
 gepy_raise(int rc, const char *call)
 {
-    PyObject *text = PyUnicode_FromFormat("%s: %s", call, strerror(-rc));
+    const char *advice = rc == -EMFILE || rc == -ENFILE
+                             ? "; close some, or raise the limit (ulimit -n)"
+                             : "";
+    PyObject *text =
+        PyUnicode_FromFormat("%s: %s%s", call, strerror(-rc), advice);
     PyObject *error =
         text == NULL ? NULL
                      : PyObject_CallFunction(PyExc_OSError, "iO", -rc, text);

@@ -158,7 +158,12 @@ watcher_start(PyObject *module, PyObject *arg)
             Py_END_ALLOW_THREADS
         }
     }
-    return rc < 0 ? gepy_raise(rc, "pthread_create") : Py_NewRef(Py_None);
+    if (rc < 0) {
+        bool fds = rc == -EMFILE || rc == -ENFILE; /* backend="pipe" */
+
+        return gepy_raise(rc, fds ? "socketpair" : "pthread_create");
+    }
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(watcher_stop_doc, "watcher_stop()\n--\n\nStop and join it.");

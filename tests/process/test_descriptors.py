@@ -10,6 +10,7 @@ import pytest
 VICTIMS = """
 import errno, random, resource, socket
 from gracefulexit import lowlevel
+from sections import Warnings
 
 class Victims:
     KEPT = 3000  # and above: not in reach of closerange(3, 2000)
@@ -177,3 +178,276 @@ victims.check()
     done = child.finish()
 
     assert (done.status, done.err) == (0, "")
+
+
+def test_fileno_after_loss(attacked, backend: str) -> None:
+    """fileno() gives a fresh descriptor, with one log line, when either end of the old
+    one is gone; a loop that asks each time hears the stop."""
+    attacked(
+        """
+        victims = Victims()
+        warnings = Warnings()
+        killer = GracefulKiller(backend=sys.argv[1])
+        for lose in (
+            lambda fd: os.close(fd),
+            lambda fd: os.close(other),
+            lambda fd: os.dup2(victims.file, fd),
+            lambda fd: os.dup2(victims.full, other),
+            lambda fd: os.closerange(3, 2000),
+        ):
+            killer.close()
+            killer = GracefulKiller(backend=sys.argv[1])
+            before = descriptors()
+            fd = killer.fileno()
+            new = set(map(int, descriptors().keys() - before.keys()))
+            (other,) = (n for n in new if 64 <= n < victims.KEPT and n != fd)
+            equal(fd, killer.fileno())
+            equal([], warnings.texts)
+            lose(fd)
+            fresh = killer.fileno()
+            assert f"descriptor {fd} of killer.fileno()" in warnings.texts[0], warnings
+            assert f"{fresh} takes its place" in warnings.texts[0], warnings.texts
+            del warnings.texts[0]
+        equal([], select.select([killer], [], [], 0)[0])
+        send(SIGTERM)
+        equal([killer], select.select([killer], [], [], LIMIT)[0])
+        os.closerange(3, 2000)
+        equal([killer], select.select([killer], [], [], LIMIT)[0])
+        killer.close()
+        equal(1, len(warnings.texts))
+        victims.check()
+        """,
+        backend,
+    )
+
+
+def test_lost_at_the_stop(attacked, backend: str) -> None:
+    """A descriptor of fileno() that was replaced is not written at the stop, and the
+    log says who does not hear."""
+    attacked(
+        """
+        victims = Victims()
+        for n in range(100):
+            warnings = Warnings()
+            killer = GracefulKiller(backend=sys.argv[1])
+            fd = killer.fileno()
+            os.close(fd)
+            os.close(fd + 1)
+            taken = victims.take([fd, fd + 1])
+            send(SIGTERM)
+            assert killer.event.wait(LIMIT)
+            until(lambda: warnings.texts, "the log")
+            killer.close()
+            equal(1, len(warnings.texts))
+            assert "does not hear of the stop" in warnings.texts[0], warnings.texts
+            still_there(taken)
+            os.closerange(fd, fd + 2)
+            logging.getLogger("gracefulexit").removeHandler(warnings)
+        victims.check()
+        """,
+        backend,
+    )
+
+
+def test_close_leaves_others_alone(attacked, backend: str) -> None:
+    """A killer that lost its descriptor closes neither a file that has its number nor
+    another killer's."""
+    attacked(
+        """
+        victims = Victims()
+        keeper = GracefulKiller(backend=sys.argv[1])
+        for n in range(100):
+            first, second = GracefulKiller("HUP"), GracefulKiller("HUP")
+            fd = first.fileno()
+            os.closerange(fd, fd + 2)
+            taken = {}
+            if n % 2:
+                taken = victims.take([fd, fd + 1])
+            again = second.fileno()
+            equal(not n % 2, again == fd)
+            first.close()
+            still_there(taken)
+            second.stop()
+            equal([again], select.select([again], [], [], LIMIT)[0])
+            second.close()
+            still_there(taken)
+            os.closerange(fd, fd + 2)
+            keeper.close()
+            keeper = GracefulKiller(backend=sys.argv[1])
+        victims.check()
+        """,
+        backend,
+    )
+
+
+def test_forked_child_leaves_others_alone(attacked, backend: str) -> None:
+    """A child closes its copies of ours, and not what has their numbers by then."""
+    attacked(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        victims = Victims()
+        killer = GracefulKiller(backend=sys.argv[1])
+        for n in range(20):
+            fd = killer.fileno()
+            os.closerange(3, 2000)
+            taken = victims.take([fd, fd + 1])
+            pid = os.fork()
+            if not pid:
+                still_there(taken)
+                os._exit(0)
+            equal(0, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            still_there(taken)
+            os.closerange(3, 2000)
+        killer.close()
+        victims.check()
+        """,
+        backend,
+    )
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_wakeup_fd_lost(attacked, backend: str, kind: str) -> None:
+    """A descriptor of add_wakeup_fd() that was closed and re-used, or made blocking, is
+    dropped with one log line and never written; the others are fed."""
+    attacked(
+        """
+        def pair():
+            if sys.argv[2] == "pipe":
+                reader, writer = os.pipe()
+            else:
+                reader, writer = (s.detach() for s in socket.socketpair())
+            os.set_blocking(writer, False)
+            return reader, writer
+
+        def got(reader):
+            assert select.select([reader], [], [], LIMIT)[0], "nothing"
+            return os.read(reader, 100)
+
+        victims = Victims()
+        warnings = Warnings()
+        killer = GracefulKiller(backend=sys.argv[1])
+        killer.take("USR1")
+        reader, writer = pair()
+        lowlevel.add_wakeup_fd(writer)
+        for n in range(100):
+            lost = pair()[1]
+            lowlevel.add_wakeup_fd(lost)
+            os.close(lost)
+            taken = victims.take([lost])
+            send(SIGUSR1)
+            equal(bytes([SIGUSR1]), got(reader))
+            until(lambda: warnings.texts, "the log")
+            equal(1, len(warnings.texts))
+            assert f"descriptor {lost} was closed" in warnings.texts.pop()
+            send(SIGUSR1)
+            equal(bytes([SIGUSR1]), got(reader))
+            still_there(taken)
+            try:
+                lowlevel.remove_wakeup_fd(lost)
+                raise AssertionError("it is not fed any more")
+            except ValueError:
+                pass
+            os.close(lost)
+        equal([], warnings.texts)
+        os.set_blocking(writer, True)
+        send(SIGUSR1)
+        if sys.argv[2] == "pipe":
+            until(lambda: warnings.texts, "the log")
+            assert "made blocking" in warnings.texts.pop()
+        else:
+            equal(bytes([SIGUSR1]), got(reader))  # send() need not block
+        send(SIGTERM)
+        assert killer.event.wait(LIMIT)
+        killer.close()
+        equal([], warnings.texts)
+        victims.check()
+        """,
+        backend,
+        kind,
+    )
+
+
+def test_none_to_be_had(passes, backend: str) -> None:
+    """Without a free descriptor: an error where one is asked for and nothing half done;
+    what is installed goes on hearing."""
+    passes(
+        """
+        import asyncio, errno, resource
+        GracefulKiller().close()
+        before = calm()
+        high = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        backend = sys.argv[1]
+
+        def refused(call):
+            try:
+                call()
+            except OSError as e:
+                equal(errno.EMFILE, e.errno)
+                assert "ulimit -n" in e.strerror, e
+            else:
+                raise AssertionError("it should have failed")
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, high))
+        if backend == "pipe":
+            refused(lambda: GracefulKiller(backend=backend))
+            equal(None, current())
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, high))
+            equal({}, changes(before))
+        killer = GracefulKiller(backend=backend)
+        event = threading.Event()
+        killer.on_stop(event.set)
+        loop = asyncio.new_event_loop() if backend == "pipe" else None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, high))
+        refused(killer.fileno)
+        refused(killer.fileno)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, high))
+        fd = killer.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, high))
+        if loop is not None:
+            equal(False, loop.run_until_complete(killer.wait_async(0)))
+        send(SIGTERM)
+        assert killer.wait(LIMIT)
+        assert event.wait(LIMIT)
+        if loop is not None:
+            equal(True, loop.run_until_complete(killer.wait_async()))
+            loop.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, high))
+        equal([fd], select.select([fd], [], [], LIMIT)[0])
+        killer.close()
+        equal({}, changes(before))
+        """,
+        backend,
+    )
+
+
+def test_lost_and_none_to_be_had(attacked, backend: str) -> None:
+    """Ours closed and no new one to be had: all is heard, fileno() says why it fails,
+    and works again when there is one."""
+    attacked(
+        """
+        victims = Victims()
+        killer = GracefulKiller(backend=sys.argv[1])
+        heard = threading.Semaphore(0)
+        killer.on("USR1", lambda info: heard.release())
+        high = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        for n in range(20):
+            killer.fileno()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, high))
+            os.closerange(3, 2000)
+            send(SIGUSR1)
+            assert heard.acquire(timeout=LIMIT), n
+            try:
+                killer.fileno()
+                raise AssertionError("it should have failed")
+            except OSError as e:
+                equal(errno.EMFILE, e.errno)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, high))
+        equal(20, killer.counts[SIGUSR1])
+        fd = killer.fileno()
+        send(SIGTERM)
+        equal([fd], select.select([fd], [], [], LIMIT)[0])
+        killer.close()
+        """,
+        backend,
+    )
