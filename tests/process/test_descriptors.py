@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import signal
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from child_process import Finished
+from programs import PRELUDE
 
 # Files of every kind that get a number which was ours, and what has arrived in them.
 VICTIMS = """
@@ -75,13 +80,11 @@ signal.signal(signal.SIGPIPE, SIG_DFL)  # as command-line programs do
 
 
 @pytest.fixture
-def attacked(passes):
+def attacked(passes: Callable[..., Finished]) -> Callable[..., Finished]:
     """A child that checks things itself, with VICTIMS in scope."""
 
-    def run(source: str, *args: object, **kwargs: object):
-        import textwrap
-
-        return passes(VICTIMS + textwrap.dedent(source), *args, **kwargs)
+    def run(source: str, *args: object) -> Finished:
+        return passes(VICTIMS + textwrap.dedent(source), *args)
 
     return run
 
@@ -448,6 +451,187 @@ def test_lost_and_none_to_be_had(attacked, backend: str) -> None:
         send(SIGTERM)
         equal([fd], select.select([fd], [], [], LIMIT)[0])
         killer.close()
+        """,
+        backend,
+    )
+
+
+def test_first_three_closed(program, backend: str, tmp_path: Path) -> None:
+    """Started without 0 to 2: ours are elsewhere, and what is opened there gets neither
+    our wake-ups nor our log lines."""
+    source = (
+        PRELUDE
+        + VICTIMS
+        + textwrap.dedent(
+            """
+            def say(what):
+                os.write(200, what)
+            sys.excepthook = lambda *error: say(repr(error).encode())
+            equal((None, None, None), (sys.stdin, sys.stdout, sys.stderr))
+            killer = GracefulKiller(backend=sys.argv[1])
+            killer.take("USR1")
+            fd = killer.fileno()
+            assert fd >= 64, fd
+            files = [os.open(f"file{n}", os.O_CREAT | os.O_RDWR) for n in range(3)]
+            equal([0, 1, 2], files)
+            say(b"ready\\n")
+            until(lambda: killer.take("USR1"), "the first signal")
+            os.close(fd)
+            killer.fileno()  # one log line
+            assert killer.wait(LIMIT)
+            killer.close()
+            equal([0] * 3, [os.fstat(n).st_size for n in files])
+            say(b"good\\n")
+            """
+        )
+    )
+    (tmp_path / "without.py").write_text(source)
+    child = program(
+        """
+        os.dup2(1, 200)
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONFAULTHANDLER"}
+        os.closerange(0, 3)
+        os.execve(sys.executable, [sys.executable, "without.py", sys.argv[1]], env)
+        """,
+        backend,
+    )
+    child.wait_line("ready")
+    child.signal(signal.SIGUSR1)
+    child.signal(signal.SIGTERM)
+    done = child.finish()
+
+    assert (done.status, done.out, done.err) == (0, "ready\ngood\n", "")
+
+
+def test_wait_async_without_descriptors(attacked, backend: str) -> None:
+    """A task in wait_async() wakes though everything but the loop's own was closed and
+    taken; if the loop's was closed too, asyncio says so and the killer goes on."""
+    attacked(
+        """
+        import asyncio
+        victims = Victims()
+        killer = GracefulKiller(backend=sys.argv[1])
+
+        async def waits():
+            killer.fileno()
+            tasks = [asyncio.create_task(killer.wait_async()) for _ in range(3)]
+            await asyncio.sleep(0)
+            os.closerange(60, 2000)
+            taken = victims.take(range(60, 80))
+            send(SIGTERM)
+            equal([True] * 3, await asyncio.wait_for(asyncio.gather(*tasks), LIMIT))
+            still_there(taken)
+            os.closerange(60, 2000)
+
+        async def closes():
+            task = asyncio.create_task(killer.wait_async())
+            await asyncio.sleep(0)
+            os.closerange(3, 2000)
+            await task
+
+        asyncio.run(waits())
+        killer.close()
+        killer = GracefulKiller(backend=sys.argv[1])
+        try:
+            asyncio.run(closes())
+            raise AssertionError("the loop should have failed")
+        except OSError as e:
+            equal(errno.EBADF, e.errno)
+        send(SIGTERM)
+        assert killer.wait(LIMIT)
+        killer.close()
+        victims.check()
+        """,
+        backend,
+    )
+
+
+def test_daemon_closes_all(program, backend: str) -> None:
+    """A double fork that closes all descriptors, and takes their numbers, after the
+    killer was made: it is heard in the daemon and in the parent, each its own."""
+    child = program(
+        VICTIMS
+        + textwrap.dedent(
+            """
+            import warnings
+            warnings.simplefilter("ignore", DeprecationWarning)
+            killer = GracefulKiller(backend=sys.argv[1], on_fork="rearm", grace=60)
+            killer.fileno()
+            reader, writer = os.pipe()
+            pid = os.fork()
+            if pid:
+                os.close(writer)
+                equal(0, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                daemon = int(os.read(reader, 20))
+                os.kill(daemon, SIGTERM)
+                equal(b"stopped", os.read(reader, 100))
+                equal(b"", os.read(reader, 100))
+                equal(False, killer.kill_now)
+                killer.stop()
+                equal([killer], select.select([killer], [], [], LIMIT)[0])
+                killer.close()
+                print("good")
+                sys.exit()
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            out = os.dup2(writer, 3500)
+            victims = Victims()
+            os.closerange(0, 2000)
+            victims.take(range(0, 80))
+            os.write(out, str(os.getpid()).encode())
+            if killer.wait(LIMIT) and select.select([killer], [], [], LIMIT)[0]:
+                victims.check()
+                os.write(out, b"stopped")
+            os._exit(0)
+            """
+        ),
+        backend,
+    )
+    done = child.finish()
+
+    assert (done.status, done.out, done.err) == (0, "good\n", "")
+
+
+@pytest.mark.slow
+def test_forks_in_a_storm(attacked, backend: str) -> None:
+    """Forks while another thread closes and re-uses all numbers: each child hears for
+    itself, the parent's counts are exact."""
+    attacked(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        victims = Victims()
+        killer = GracefulKiller(backend=sys.argv[1], on_fork="rearm")
+        killer.on("USR1", lambda info: None)
+        over = threading.Event()
+
+        def attack():
+            while not over.is_set():
+                os.closerange(3, 300)
+                victims.take(random.sample(range(64, 80), 10))
+                if random.random() < 0.3:
+                    time.sleep(random.random() / 100)
+
+        attacker = threading.Thread(target=attack)
+        attacker.start()
+        for n in range(100):
+            send(SIGUSR1)
+            pid = os.fork()
+            if not pid:
+                send(SIGTERM)
+                heard = killer.wait(LIMIT) and killer.event.wait(LIMIT)
+                os._exit(0 if heard and not killer.counts[SIGUSR1] else 1)
+            equal(0, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        over.set()
+        attacker.join()
+        equal(100, killer.counts[SIGUSR1])
+        equal(False, killer.kill_now)
+        os.closerange(3, 300)
+        send(SIGTERM)
+        assert killer.wait(LIMIT)
+        killer.close()
+        victims.check()
         """,
         backend,
     )
