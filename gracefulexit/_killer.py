@@ -149,9 +149,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._hooks = Hooks(self._hook_timeout)
         self._callbacks = Callbacks(self._hook_timeout)
         self._stop_fd = StopDescriptor()
-        # Of its own: a loop has one reader for each descriptor, and that of
-        # fileno() is the user's.
-        self._async_fd = StopDescriptor()
         for signum in self.signals:
             self._callbacks.begin(signum)
         # Protects _told: the dispatcher tells, or who closes before it could.
@@ -213,7 +210,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             return True
         self._check_open()
         self._notice()
-        await self._async_fd.wait(timeout)
+        await self._stop_fd.wait(timeout)
         return self.kill_now
 
     def fileno(self) -> int:
@@ -602,7 +599,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         """May be interrupted and called again; see _core.insist()."""
         process.remove(self, self._keep_last_values, linger=linger)
         self._stop_fd.close()
-        self._async_fd.close()
         self._members.wake()
 
     def _keep_last_values(self) -> None:
@@ -623,7 +619,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         counts = dict.fromkeys(callbacks.signals(), 0)
         self._renew()
         self._stop_fd.forget_in_child()
-        self._async_fd.forget_in_child()
         self._start_fresh()
         if self._on_fork == "rearm" or (self._on_fork == "auto" and not library):
             # The same objects: `event` may have been handed out, and a hook that
