@@ -86,11 +86,11 @@ def found_meanwhile(found: Found) -> Iterator[None]:
 # ---- the ways ----------------------------------------------------------------
 
 
-def way(name: str, **kwargs: Any) -> Callable[..., Any]:
+def way(title: str, **kwargs: Any) -> Callable[..., Any]:
     """Register this function, with these arguments."""
 
     def register(func: Callable[..., int | None]) -> Callable[..., int | None]:
-        WAYS[name] = lambda found: func(found, **kwargs)
+        WAYS[title] = lambda found: func(found, **kwargs)
         return func
 
     return register
@@ -135,10 +135,10 @@ def by_os_popen(found: Found) -> int:
     return status >> 8
 
 
-@way("os.posix_spawn", call=os.posix_spawn, path="/bin/sleep")
-@way("os.posix_spawnp", call=os.posix_spawnp, path="sleep")
-def by_posix_spawn(found: Found, call: Callable[..., int], path: str) -> int:
-    pid = call(path, SLEEP, os.environ)
+@way("os.posix_spawn", name="posix_spawn", path="/bin/sleep")
+@way("os.posix_spawnp", name="posix_spawnp", path="sleep")
+def by_posix_spawn(found: Found, name: str, path: str) -> int:
+    pid = getattr(os, name)(path, SLEEP, os.environ)
     found_sleeping(found, pid)
     return reap(pid)
 
