@@ -159,10 +159,15 @@ def _replace(functions: dict[Any, Any]) -> None:
 
 
 def _threads() -> dict[int, tuple[str, frozenset[int]]]:
-    """Native name and blocked signals of every thread; none without a /proc."""
-    threads = {}
+    """Native name and blocked signals of every thread; none without a /proc, or
+    without a descriptor to look at it."""
+    threads: dict[int, tuple[str, frozenset[int]]] = {}
     folder = "/proc/self/task"
-    for tid in os.listdir(folder) if os.path.isdir(folder) else ():
+    try:
+        tids = os.listdir(folder)
+    except OSError:
+        return threads
+    for tid in tids:
         try:
             with open(
                 f"{folder}/{tid}/status", encoding="utf-8", errors="replace"

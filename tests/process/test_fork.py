@@ -609,7 +609,7 @@ def test_thread_that_forked_returns(passes, backend: str, closes: bool) -> None:
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])
-def test_raises_in_a_child(passes, backend: str, where: str) -> None:
+def test_raises_in_a_child(passes, handler_backend: str, where: str) -> None:
     """raises= and chain= work in the child as well, whatever thread forked it."""
     passes(
         """
@@ -637,7 +637,7 @@ def test_raises_in_a_child(passes, backend: str, where: str) -> None:
             killer.close()
             second.close()
         """,
-        backend,
+        handler_backend,
         where,
     )
 

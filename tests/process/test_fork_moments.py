@@ -181,6 +181,43 @@ def test_no_descriptor_left(program, backend: str, limit: str) -> None:
         assert (done.out, done.err) == (f"{signal.SIGRTMIN + 3}\n", "")
 
 
+def test_no_descriptor_for_a_killer(passes, backend: str) -> None:
+    """With all descriptors in use a killer hears; one that needs a pipe is refused, and
+    then nothing is installed."""
+    passes(
+        """
+        import resource
+        import subprocess  # sigwait loads what it has, which takes a descriptor
+        backend = sys.argv[1]
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
+        before = masks(), action(SIGTERM)
+        used = []
+        try:
+            while True:
+                used.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+        try:
+            killer = GracefulKiller(backend=backend)
+        except OSError:
+            equal("pipe", backend)
+        else:
+            send(SIGTERM)
+            equal(True, killer.wait(LIMIT))
+            killer.close()
+        os.close(used.pop())
+        os.close(used.pop())
+        equal(before, (masks(), action(SIGTERM)))
+        equal(None, current())
+        with GracefulKiller(backend=backend) as killer:
+            send(SIGTERM)
+            equal(True, killer.wait(LIMIT))
+        """,
+        backend,
+    )
+
+
 STATES = {
     "idle": "",
     "stopping": """
