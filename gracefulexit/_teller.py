@@ -116,7 +116,21 @@ class Teller:
 
     def unarmed(self) -> list[int]:
         """Signals of ours that others have now."""
-        return [s for s in list(layers.wanted) if not layers.armed(s)]
+        return [
+            s
+            for s in list(layers.wanted)
+            if not layers.armed(s) and not _perhaps_by_system(s)
+        ]
+
+
+def _perhaps_by_system(signum: int) -> bool:
+    """os.system() has these two ignored while its child runs, and then puts us back.
+    Python's table does not know of it."""
+    return (
+        signum in (signal.SIGINT, signal.SIGQUIT)
+        and signal.getsignal(signum) is on_python_signal
+        and not _core.foreign(signum)
+    )
 
 
 def flush() -> None:

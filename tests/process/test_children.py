@@ -184,6 +184,36 @@ def test_spawned_by_c(children: Look, backend: str) -> None:
         assert expected == seen[place]
 
 
+@pytest.mark.slow
+def test_system_takes_nothing_over(program, backend: str) -> None:
+    """os.system() has SIGINT ignored while it runs and puts us back: the log does not
+    say that somebody has taken it for good, and SIGTERM is heard meanwhile."""
+    done = program(
+        """
+        killer = GracefulKiller(backend=sys.argv[1])
+        turned = threading.Event()
+        killer.on("HUP", lambda info: turned.set())
+        call = "mkdir there; until [ -e over ]; do sleep 0.01; done"
+        thread = threading.Thread(target=os.system, args=(call,))
+        thread.start()
+        until(lambda: os.path.exists("there"), "it runs")
+        equal(False, killer.armed)
+        equal(False, killer.wait(0))  # a natural moment to look
+        send(SIGHUP)
+        assert turned.wait(LIMIT)
+        send(SIGTERM)
+        assert killer.event.wait(LIMIT)
+        os.mkdir("over")
+        thread.join()
+        equal(True, killer.armed)
+        killer.close()
+        """,
+        backend,
+    ).finish()
+
+    assert (done.status, done.err) == (0, "")
+
+
 def test_exec(program, backend: str) -> None:
     """A program that replaces itself by exec() leaves it nothing of ours: neither
     handlers, masks, descriptors nor a deadline."""
