@@ -11,15 +11,29 @@ OTHERS = (
     f"{REARM}, or make the killer after that code has run, with chain=True if both "
     "shall hear"
 )
-# Whose handler is in Python's table: how that package takes signals, and what to do.
-ASYNCIO = "loop.add_signal_handler()"
-TRIO = "trio.open_signal_receiver()"
-PACKAGES = {"asyncio": ASYNCIO, "uvloop": ASYNCIO, "trio": TRIO}
+LOOP = (
+    f"await killer.wait_async() instead, or {REARM}, and once more when the loop has "
+    "ended, which leaves the default action behind"
+)
+# By the package whose handler is in Python's table: how it takes signals, where the
+# handler's name does not tell, and what to do.
+CALLS = {
+    "asyncio": "loop.add_signal_handler()",
+    "uvloop": "loop.add_signal_handler()",
+    "trio": "trio.open_signal_receiver()",
+}
 HINTS = {
-    ASYNCIO: f"await killer.wait_async() instead, or {REARM}, and once more when the "
-    "loop has ended, which leaves the default action behind",
-    TRIO: "wait for killer.fileno() instead; it is ours again at the end of that "
+    "asyncio": LOOP,
+    "uvloop": LOOP,
+    "trio": "wait for killer.fileno() instead; it is ours again at the end of that "
     f"block, or {REARM}",
+    # Servers must hear it too, or they would not stop.
+    "celery": "make the killer in worker_ready, with chain=True",
+    "gunicorn": "make the killer in post_worker_init, or in when_ready for the master, "
+    "with chain=True",
+    "uvicorn": "it is ours again when the server has shut down; to hear at once, make "
+    "the killer in the lifespan, with chain=True, or run the server in a Worker",
+    "werkzeug": "run without the reloader, or stop when it leaves the killer's block",
 }
 # By a package that is loaded, where its handler does not show whose it is.
 KERNEL = "ipykernel"
@@ -33,10 +47,8 @@ def describe(signum: int, owner: Any, ours: Any) -> tuple[str, str]:
     if isinstance(owner, signal.Handlers) or owner is signal.default_int_handler:
         return _known(signum, owner)
     name = name_of_handler(owner)
-    how = PACKAGES.get(name.partition(".")[0])
-    if how is not None:
-        return how, HINTS[how]
-    return name, OTHERS
+    package = name.partition(".")[0]
+    return CALLS.get(package, name), HINTS.get(package, OTHERS)
 
 
 def name_of_handler(owner: Any) -> str:

@@ -144,6 +144,7 @@ def test_early(work, tmp_path, backend: str, rearm: bool) -> None:
     taker = "celery.apps.worker._shutdown_handler.<locals>._handle_request"
     [line] = re.findall("^taken over.*$", done.out, re.MULTILINE)
     assert line.startswith(f"taken over: SIGINT, SIGTERM by {taker};")
+    assert line.endswith("make the killer in worker_ready, with chain=True")
     assert ("heard SIGTERM" in done.out) == rearm
     assert ("heard None" in done.out) == (not rearm)
     assert done.out.count("told\n") == int(rearm)

@@ -117,9 +117,10 @@ if __name__ == "__main__":
     with GracefulKiller(grace=25, raises=KeyboardInterrupt) as killer:
         Mailer().start()
         killer.on_exit(print, "closed", flush=True)
-        app.before_request(
-            lambda: print("armed", killer.armed, os.getpid(), flush=True)
-        )
+        @app.before_request
+        def look():
+            killer.report()
+            print("armed", killer.armed, os.getpid(), flush=True)
         with suppress(KeyboardInterrupt):
             app.run(port=0, use_reloader=True)
     killer.exit()
@@ -140,6 +141,8 @@ def test_reloaded_process(reloaded) -> None:
     assert Upload(port_of(child)).finish() == ANSWERED
     _, armed, pid = child.wait_line("armed").split()
     assert (armed, int(pid) != child.pid) == ("False", True)
+    while "SIGTERM by werkzeug." not in child.wait_line("", stream="err"):
+        pass
     os.kill(int(pid), SIGTERM)  # a child of our child: it is still there
     done = child.finish()
 

@@ -198,7 +198,10 @@ from probe import until
 taken = []
 
 def taken_over(record):
-    taken.extend(re.findall(r"SIG(?:INT|TERM)\\b", record.getMessage()))
+    text = record.getMessage()
+    taken.extend(re.findall(r"SIG(?:INT|TERM)\\b", text))
+    # Unless it looks while gunicorn sets the default action, and then its own.
+    assert "post_worker_init" in text or "default action" in text, text
 
 def post_fork(server, worker):
     log = logging.getLogger("gracefulexit")

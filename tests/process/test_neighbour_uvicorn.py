@@ -243,6 +243,7 @@ def test_killer_around(program, tmp_path, backend: str, signum: int, way: str) -
     [line] = re.findall("^gracefulexit: .*taken over.*$", done.err, re.MULTILINE)
     taker = "uvicorn.server.Server.handle_exit"
     assert line.startswith(f"gracefulexit: taken over: SIGINT, SIGTERM by {taker};")
+    assert "ours again when the server has shut down" in line
 
 
 @pytest.mark.slow
