@@ -27,7 +27,7 @@ from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signal
 from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
-from ._sigwait import Sigwait
+from ._sigwait import NOT_TAKEN, Sigwait
 from ._teller import Teller
 
 log = logging.getLogger("gracefulexit")
@@ -303,15 +303,19 @@ class Process:
         """
         layers.adopt()
         killers = [k for k in self.killers if k is not without]
-        if layers.dirty or self._wanted(killers, settling) != layers.wanted:
+        wanted = self._wanted(killers, settling)
+        blockable = self._blockable(killers, wanted)
+        changes = wanted != layers.wanted or blockable != self._sigwait.taken
+        if changes or layers.dirty or self._sigwait.dirty:
             # From here on openers wait for the lock, and who is open is known:
             #   opener:  counted, listed      then  looks who hears its signals
             #   here:    openers wait         then  the list, then the change
             _core.look(True)
             wanted = self._wanted(killers, settling)
-            self._sigwait.shrink(self._blockable(killers, wanted))
+            blockable = self._blockable(killers, wanted)
+            self._sigwait.shrink(blockable)
             layers.apply(wanted)
-            self._sigwait.grow(self._blockable(killers, wanted))
+            self._sigwait.grow(blockable)
             _core.look(self.delivery.looking)
         if killers:
             _core.gate_lift()  # workers open what they need to finish
@@ -333,7 +337,7 @@ class Process:
         if self.backend != "sigwait":
             return set()
         heard = {s for k in killers for s in (*k.signals, *k._other_signals())}
-        return heard & wanted.keys()
+        return (heard & wanted.keys()) - NOT_TAKEN
 
     def rearm(self, signum: int) -> None:
         """Under the lock."""

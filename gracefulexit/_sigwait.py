@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterable
@@ -37,66 +38,88 @@ ENTRY_POINTS = (
 )
 
 
+# Handled, but not taken: the kernel sends them to the one thread that has caused
+# them, where another could not take them; or, as with the terminal's, changes what
+# system calls do while they are blocked.
+NOT_TAKEN = {
+    *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT),
+    *(signal.SIGTTIN, signal.SIGTTOU),
+}
+
+
 class Sigwait:
     """A process has one of these. What changes something is called under
     `layers.lock`, and may be repeated after an exception."""
 
     def __init__(self) -> None:
         self.taken: frozenset[int] = frozenset()
+        self.dirty = False  # a change of `taken` is not yet everywhere
         self._followed = self.taken  # by the dispatcher
-        # By thread, what was not blocked there before us.
+        # By thread, what it blocks for our sake, and did not before us.
         self._fresh: dict[int, set[int]] = {}
+        self._masked: set[int] = set()  # by any thread, since the last wrapping
         self._wrappers: dict[Any, Any] = {}  # of each function that it stands for
 
     def grow(self, signums: Iterable[int]) -> None:
         """Take these as well; our handler is in place for them."""
-        wanted = self.taken | frozenset(signums)
-        if wanted != self.taken:
+        wanted = self.taken.union(signums)
+        if wanted != self.taken or self.dirty:
             self._wrap()
-            _core.sigwait_set(wanted)
-            self._change(wanted)
+            before, self.dirty = self.taken, True
+            self.taken = wanted
+            self._masked |= wanted
+            _core.sigwait_set(wanted | self._blocked_in_main())
+            self._here(before)
+            self._follow_in_main()
 
     def shrink(self, signums: Iterable[int]) -> None:
         """Take no others any more; our handler is still in place for all."""
-        wanted = self.taken & frozenset(signums)
-        if wanted != self.taken:
-            gone = self.taken - wanted
+        wanted = self.taken.intersection(signums)
+        if wanted != self.taken or self.dirty:
+            before, self.dirty = self.taken, True
+            self.taken = wanted
             # What is pending goes to the handler, in this thread, before the
-            # handler goes. A thread that was started later has inherited it all.
-            _core.unblock(self._fresh.get(threading.get_ident(), gone) & gone)
-            _core.sigwait_set(wanted)
-            self._change(wanted)
-            if not wanted:
-                self._unwrap()
+            # handler goes.
+            self._here(before)
+            _core.sigwait_set(wanted | self._blocked_in_main())
+            self._unwrap()
+            self._follow_in_main()
 
-    def _change(self, taken: frozenset[int]) -> None:
-        self.taken = taken
-        self.here()
-        if not in_main_thread():
-            _core.in_main(functools.partial(_core.insist, self._here_in_main))
-
-    def _here_in_main(self) -> None:
-        with layers.lock:
-            self.here()
-
-    def here(self) -> None:
-        """Make the mask of this thread what is taken now."""
+    def _here(self, before: Iterable[int] = ()) -> None:
+        """Make the mask of this thread what is taken now. `before`: what was, as a
+        thread that was started meanwhile has inherited it."""
         me = threading.get_ident()
-        fresh = self._fresh.get(me, set())
-        _core.unblock(fresh - self.taken)
-        fresh = (fresh & self.taken).union(_core.block(self.taken))
-        if self.taken:
-            self._fresh[me] = fresh
-        else:
+        inherited = () if in_main_thread() else before
+        fresh = self._fresh.setdefault(me, set(inherited))
+        _core.unblock(fresh - self.taken, fresh)
+        _core.block(self.taken, fresh)
+        if not self.taken:
             self._fresh.pop(me, None)
+
+    def _blocked_in_main(self) -> set[int]:
+        """The thread takes what main blocks, and gives it to whom it belongs, even if
+        that is no longer us: main may be in a system call, and until it follows, the
+        kernel has nobody else to give it to."""
+        return self._fresh.get(threading.main_thread().ident or 0, set())
+
+    def _follow_in_main(self) -> None:
+        self.dirty = not in_main_thread() and not _core.in_main(
+            functools.partial(_core.insist, self._main_follows)
+        )
+
+    def _main_follows(self) -> None:
+        with layers.lock:
+            self._here()
+            _core.sigwait_set(self.taken | self._blocked_in_main())
+            self._unwrap()
 
     def follow(self) -> None:
         """The same for the dispatcher, whose runners inherit its mask. Without the
         lock."""
         if self._followed is not self.taken:
             with layers.lock:
-                self._followed = self.taken
-                self.here()
+                before, self._followed = self._followed, self.taken
+                self._here(before)
 
     def _pthread_kill(self, original: Any, thread_id: int, signum: int, /) -> None:
         """A thread that blocks the signal would have it pending for ever."""
@@ -121,27 +144,42 @@ class Sigwait:
         _replace(self._wrappers)
 
     def _unwrap(self) -> None:
-        """Unless there are threads that have inherited what was blocked; they may
-        still make children."""
-        here = threading.current_thread()
-        if all(t is here or _is_ours(t.name) for t in threading.enumerate()):
-            _replace({ours: there for there, ours in self._wrappers.items()})
-            self._wrappers.clear()
+        """Unless there are threads that block what we had blocked; they may still
+        make children."""
+        if not self.taken and not self._blocked_by_others():
+            self._restore()
             _core.sigwait_forget()
+
+    def _blocked_by_others(self) -> bool:
+        threads = _threads()
+        return any(
+            not threads or self._masked & threads.get(t.native_id or 0, ("", set()))[1]
+            for t in threading.enumerate()
+            if t is not threading.current_thread() and not _is_ours(t.name)
+        )
+
+    def _restore(self) -> None:
+        _replace({ours: there for there, ours in self._wrappers.items()})
+        self._wrappers.clear()
+        self._masked.clear()
 
     def forget_in_child(self) -> None:
         self.taken = self._followed = frozenset()
+        self.dirty = False
         self._fresh.clear()
+        self._restore()
 
     def older_threads(self) -> list[str]:
         """Those that do not block what is taken, and are not ours."""
         if not self.taken:
             return []
+        main = threading.main_thread()
         names = {t.native_id: t.name for t in threading.enumerate()}
         older = []
         for tid, (native_name, blocked) in _threads().items():
             name = names.get(tid, native_name)
-            if not self.taken <= blocked and not _is_ours(name):
+            follows = tid == main.native_id and not in_main_thread()
+            if not (self.taken <= blocked or follows or _is_ours(name)):
                 older.append(f"thread {name!r}")
         return older
 
@@ -158,10 +196,10 @@ def _replace(functions: dict[Any, Any]) -> None:
             setattr(owner, name, functions[there])
 
 
-def _threads() -> dict[int, tuple[str, frozenset[int]]]:
+def _threads() -> dict[int, tuple[str, set[int]]]:
     """Native name and blocked signals of every thread; none without a /proc, or
     without a descriptor to look at it."""
-    threads: dict[int, tuple[str, frozenset[int]]] = {}
+    threads: dict[int, tuple[str, set[int]]] = {}
     folder = "/proc/self/task"
     try:
         tids = os.listdir(folder)
@@ -169,13 +207,12 @@ def _threads() -> dict[int, tuple[str, frozenset[int]]]:
         return threads
     for tid in tids:
         try:
-            with open(
-                f"{folder}/{tid}/status", encoding="utf-8", errors="replace"
-            ) as f:
-                lines = dict(line.rstrip("\n").split(":\t", 1) for line in f)
+            with open(f"{folder}/{tid}/status", errors="replace") as f:
+                lines = dict(line.rstrip("\n").partition(":\t")[::2] for line in f)
         except OSError:
             continue  # it has ended
-        bits = int(lines["SigBlk"], 16)
-        blocked = frozenset(n for n in range(1, _core.NSIG) if bits >> (n - 1) & 1)
-        threads[int(tid)] = lines["Name"], blocked
+        if "SigBlk" in lines:
+            bits = int(lines["SigBlk"], 16)
+            blocked = {n for n in range(1, _core.NSIG) if bits >> (n - 1) & 1}
+            threads[int(tid)] = lines.get("Name", tid), blocked
     return threads

@@ -83,6 +83,17 @@ first_of(const sigset_t *set)
     return s < GE_NSIG ? s : 0;
 }
 
+static bool
+within(const sigset_t *small, const sigset_t *big)
+{
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(small, s) == 1 && sigismember(big, s) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void
 end(struct taker *taker)
 {
@@ -113,40 +124,62 @@ prepare(void)
     return -rc;
 }
 
+/* Beside the last one, so that a failure changes nothing. */
+static int
+begin(struct taker *taker, const sigset_t *signals)
+{
+    int rc = prepare();
+
+    taker->signals = *signals;
+    atomic_store(&taker->quit, false);
+    return rc < 0 ? rc
+                  : ge__thread_start(&taker->thread, "ge-sigwait", taker_main,
+                                     taker);
+}
+
+/* Under the lock. */
+static int
+replace(const sigset_t *signals)
+{
+    struct taker *last = present;
+    struct taker *next = last == &takers[0] ? &takers[1] : &takers[0];
+    int rc = 0;
+
+    if (last != NULL && within(signals, &last->signals) &&
+        within(&last->signals, signals)) {
+        return 0;
+    }
+    if (first_of(signals) == 0) {
+        next = NULL;
+    } else {
+        rc = begin(next, signals);
+    }
+    if (rc < 0) {
+        /* One that takes more than it should gives that to its owner. */
+        return last != NULL && within(signals, &last->signals) ? 0 : rc;
+    }
+    present = next;
+    if (last != NULL) {
+        end(last);
+    }
+    return 0;
+}
+
 int
 ge_sigwait_set(const sigset_t *signals)
 {
-    int rc = 0;
+    int rc;
 
     pthread_mutex_lock(&lock);
     {
-        struct taker *last = present;
-        struct taker *next = last == &takers[0] ? &takers[1] : &takers[0];
+        rc = replace(signals);
+        for (int s = 1; rc == 0 && s < GE_NSIG; s++) {
+            bool taken = sigismember(signals, s) == 1;
 
-        if (first_of(signals) == 0) {
-            next = NULL;
-        } else {
-            next->signals = *signals;
-            atomic_store(&next->quit, false);
-            rc = prepare();
-            /* Beside the last one, so that a failure changes nothing. */
-            rc = rc < 0 ? rc
-                        : ge__thread_start(&next->thread, "ge-sigwait",
-                                           taker_main, next);
-        }
-        if (rc == 0) {
-            for (int s = 1; s < GE_NSIG; s++) {
-                bool taken = sigismember(signals, s) == 1;
-
-                atomic_store(&ge__mailbox.signals[s].taken, taken);
-                if (taken) {
-                    atomic_store(&ge__mailbox.signals[s].masked, true);
-                }
+            atomic_store(&ge__mailbox.signals[s].taken, taken);
+            if (taken) {
+                atomic_store(&ge__mailbox.signals[s].masked, true);
             }
-            if (last != NULL) {
-                end(last);
-            }
-            present = next;
         }
     }
     pthread_mutex_unlock(&lock);

@@ -49,21 +49,27 @@ sigwait_set(PyObject *module, PyObject *args)
     return rc < 0 ? gepy_raise(rc, "pthread_create") : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(block_doc, "block(signums, /)\n--\n\n"
-                        "In this thread; those that were not blocked.");
+/* Signals and the set of Python that tells which of them this thread blocks
+ * for our sake; no Python runs between a change of the mask and of the set. */
+static int
+parse_masked(PyObject *args, const char *format, sigset_t *set,
+             PyObject **fresh)
+{
+    return PyArg_ParseTuple(args, format, as_set, set, &PySet_Type, fresh);
+}
+
+PyDoc_STRVAR(block_doc,
+             "block(signums, fresh, /)\n--\n\n"
+             "In this thread; those that were not blocked join the set.");
 
 static PyObject *
 block(PyObject *module, PyObject *args)
 {
     sigset_t set, fresh;
-    PyObject *list;
+    PyObject *into;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "O&:block", as_set, &set)) {
-        return NULL;
-    }
-    list = PyList_New(0);
-    if (list == NULL) {
+    if (!parse_masked(args, "O&O!:block", &set, &into)) {
         return NULL;
     }
     ge_sigwait_block(&set, &fresh);
@@ -71,30 +77,42 @@ block(PyObject *module, PyObject *args)
         if (sigismember(&fresh, s) == 1) {
             PyObject *number = PyLong_FromLong(s);
 
-            if (number == NULL || PyList_Append(list, number) < 0) {
+            if (number == NULL || PySet_Add(into, number) < 0) {
                 Py_XDECREF(number);
-                Py_DECREF(list);
                 ge_sigwait_unblock(&fresh);
                 return NULL;
             }
             Py_DECREF(number);
         }
     }
-    return list;
+    Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(unblock_doc, "unblock(signums, /)\n--\n\nIn this thread.");
+PyDoc_STRVAR(unblock_doc, "unblock(signums, fresh, /)\n--\n\n"
+                          "In this thread; they leave the set.");
 
 static PyObject *
 unblock(PyObject *module, PyObject *args)
 {
     sigset_t set;
+    PyObject *from;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "O&:unblock", as_set, &set)) {
+    if (!parse_masked(args, "O&O!:unblock", &set, &from)) {
         return NULL;
     }
     ge_sigwait_unblock(&set);
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(&set, s) == 1) {
+            PyObject *number = PyLong_FromLong(s);
+
+            if (number == NULL || PySet_Discard(from, number) < 0) {
+                Py_XDECREF(number);
+                return NULL;
+            }
+            Py_DECREF(number);
+        }
+    }
     Py_RETURN_NONE;
 }
 

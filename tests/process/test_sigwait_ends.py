@@ -1,0 +1,161 @@
+"""sigwait mode changes masks and functions, and gives all of them back."""
+
+from __future__ import annotations
+
+import pytest
+
+IMPORTS = """
+        from sigwaits import *
+        from gracefulexit import _core
+        from gracefulexit._process import process
+        BOTH = {SIGTERM, SIGINT}
+        untouched = functions()
+"""
+
+
+@pytest.mark.parametrize("where", ["main", "another thread"])
+def test_close_gives_all_back(passes, where: str) -> None:
+    """close() gives back the mask of main and Python's functions, wherever it is
+    called, and ends its threads."""
+    passes(
+        IMPORTS
+        + """
+        for n in range(100):
+            killer = GracefulKiller(backend="sigwait")
+            equal(BOTH, blocked())
+            equal([], [f for f in functions() if f in untouched and f])
+            if sys.argv[1] == "main":
+                killer.close()
+            else:
+                thread = threading.Thread(target=killer.close)
+                thread.start()
+                thread.join()
+            equal(set(), blocked())
+            until(lambda: functions() == untouched, f"functions, round {n}")
+            until(lambda: native_threads() == 1, f"alone, round {n}")
+        """,
+        where,
+    )
+
+
+def test_closed_while_main_is_in_a_system_call(program) -> None:
+    """Closed by another thread, the signal is its previous owner's at once, although
+    main, in a C call that Python does not interrupt, still blocks it."""
+    child = program(
+        """
+        killer = GracefulKiller("TERM", backend="sigwait")
+        def close():
+            until(lambda: asleep, "main sleeps")
+            killer.close()
+            print("ready", flush=True)
+        asleep = False
+        threading.Thread(target=close, daemon=True).start()
+        def in_c():
+            global asleep
+            asleep = True
+            libc.poll(None, 0, -1)
+        in_c()
+        """
+    )
+    child.wait_line("ready")
+    child.signal(15)
+
+    assert child.finish().status == -15
+
+
+def test_signals_to_the_thread_that_causes_them(passes, backend: str) -> None:
+    """What the kernel sends to one thread, such as SIGPIPE to who writes into a broken
+    pipe, is heard."""
+    passes(
+        """
+        killer = GracefulKiller(backend=sys.argv[1])
+        killer.take("PIPE")
+        reader, writer = os.pipe()
+        os.close(reader)
+        for n in range(100):
+            try:
+                os.write(writer, b"x")
+            except BrokenPipeError:
+                pass
+            else:
+                assert False, "no error"
+        until(lambda: killer.take("PIPE") or killer.counts[signal.SIGPIPE], "heard")
+        equal(100, killer.counts[signal.SIGPIPE])
+        killer.close()
+        """,
+        backend,
+    )
+
+
+@pytest.mark.parametrize("thread", ["ge-sigwait", "gracefulexit-dispatcher"])
+def test_no_thread_to_be_had(passes, thread: str) -> None:
+    """Without a thread the constructor raises, and nothing has changed."""
+    passes(
+        IMPORTS
+        + """
+        before = calm()
+        if sys.argv[1] == "ge-sigwait":
+            there = _core.sigwait_set
+            def refuse(wanted):
+                if wanted:
+                    raise OSError(11, "Resource temporarily unavailable")
+                there(wanted)
+            _core.sigwait_set = refuse
+        else:
+            def refuse(self):
+                raise RuntimeError("can't start new thread")
+            there, threading.Thread.start = threading.Thread.start, refuse
+        try:
+            GracefulKiller(backend="sigwait")
+        except (OSError, RuntimeError):
+            pass
+        else:
+            assert False, "no error"
+        if sys.argv[1] == "ge-sigwait":
+            _core.sigwait_set = there
+        else:
+            threading.Thread.start = there
+        equal(untouched, functions())
+        equal(set(), blocked())
+        equal({}, changes(before))
+        killer = GracefulKiller(backend="sigwait")
+        send(SIGTERM)
+        equal(True, killer.wait(LIMIT))
+        killer.close()
+        equal({}, changes(before))
+        """,
+        thread,
+    )
+
+
+def test_interrupted_constructor(passes) -> None:
+    """An exception of another handler in the middle of the constructor or of close()
+    leaves no mask, no function and no thread behind."""
+    passes(
+        IMPORTS
+        + """
+        import random
+        class Late(Exception): pass
+        def late(*args): raise Late
+        signal.signal(signal.SIGALRM, late)
+        GracefulKiller().close()
+        before = calm()
+        interrupted = 0
+        for n in rounds(300, lambda: interrupted):
+            killer = None
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + random.random() * 0.002)
+                killer = GracefulKiller(backend="sigwait")
+                killer.close()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Late:
+                interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for left in list(process.killers):
+                left.close()
+            equal(set(), blocked())
+            equal(untouched, functions())
+            until(lambda: "ge-sigwait" not in native_names(), f"ended, round {n}")
+        equal({}, changes(before))
+        """
+    )
