@@ -216,7 +216,10 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
     def fileno(self) -> int:
         """A descriptor that is readable from the stop on, for select() and loops.
 
-        Made on first use, closed by ``close()``. Do not read from it.
+        Made on first use, closed by ``close()``. Do not read from it. If other
+        code has closed or replaced it, the next call makes a new one and logs a
+        warning; register that one. OSError if there is no descriptor to be had.
+        From any thread.
         """
         self._check_open()
         self._notice()

@@ -44,8 +44,12 @@ def add_wakeup_fd(fd: int | HasFileno) -> None:
     What ``signal.set_wakeup_fd()`` does, for any number of descriptors, each at
     the same time as the others. Written by a native thread while a killer is
     alive; what does not fit is dropped, since a full descriptor wakes its reader
-    as it is. Closing `fd` without ``remove_wakeup_fd()`` is noticed: nothing is
-    written to a file that gets its number.
+    as it is.
+
+    Call ``remove_wakeup_fd()`` before you close `fd`. If it was closed, replaced or
+    made blocking without that, it is dropped at the next signal with a warning in
+    the log. Prefer a socket to a pipe: nothing can ever be written to another file
+    that gets a socket's number.
 
     Raises:
         ValueError: the descriptor blocks, or is fed already.

@@ -17,6 +17,7 @@ void ge__wake_futex_poke(void);
 /* The self-pipe, for systems without a futex. Opened and closed while no
  * handler can poke. */
 int ge__wake_pipe_open(void);
+int ge__wake_pipe_reopen(void); /* after a loss; -EAGAIN: not yet */
 bool ge__wake_pipe_whole(void); /* are both ends still ours? */
 unsigned ge__wake_pipe_seen(void);
 void ge__wake_pipe_wait(unsigned seen, int64_t until);

@@ -5,6 +5,7 @@
 #include "ge_own.h"
 #include "ge_wake.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 
@@ -16,18 +17,29 @@
 #define AGAIN (GE_NS_PER_S / 20)
 #define A_WHILE GE_NS_PER_S
 
+/* Who closes everything uses the low numbers again at once, and may count on
+ * getting 0, 1 and 2; but a new pair begins its life at low numbers. So it is
+ * made a moment later. Meanwhile the watcher looks by the clock. */
+#define SETTLED (GE_NS_PER_S / 10)
+
 /* Changed while there is no back end and no handler is under way. */
 static struct {
     struct ge_own ends[2];
     bool hung_up;
-    int64_t wary_until;
-} wake = { .ends = { { .fd = -1 }, { .fd = -1 } }, .wary_until = INT64_MIN };
+    int64_t lost; /* when an end was last seen to be another's */
+} wake = { .ends = { { .fd = -1 }, { .fd = -1 } }, .lost = -A_WHILE };
 
 int
 ge__wake_pipe_open(void)
 {
     wake.hung_up = false;
     return ge_own_pair(wake.ends);
+}
+
+int
+ge__wake_pipe_reopen(void)
+{
+    return ge_now() < wake.lost + SETTLED ? -EAGAIN : ge__wake_pipe_open();
 }
 
 bool
@@ -75,7 +87,7 @@ ge__wake_pipe_wait(unsigned seen, int64_t until)
         if (poll_until(look) || !ge__wake_pipe_whole()) {
             return;
         }
-        look = look < wake.wary_until ? look + AGAIN : GE_NEVER;
+        look = look < wake.lost + A_WHILE ? look + AGAIN : GE_NEVER;
     }
     (void)poll_until(until);
 }
@@ -93,7 +105,7 @@ ge__wake_pipe_close(void)
         bool was_open = wake.ends[i].fd >= 0;
 
         if (!ge_own_close(&wake.ends[i]) && was_open) {
-            wake.wary_until = ge_now() + A_WHILE;
+            wake.lost = ge_now();
         }
     }
 }

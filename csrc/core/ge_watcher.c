@@ -121,9 +121,9 @@ close_backend(void)
 }
 
 /* Others close descriptors that they did not open. Closing the write end wakes
- * the watcher, which makes itself a new pipe. A poke that found the old one
- * closed, or none, is not missed: its fact came before it, and the turn that
- * looks at the facts comes after this. Returns when to try again. */
+ * the watcher, which in a moment makes itself a new pipe. A poke that found the
+ * old one closed, or none, is not missed: its fact came before it, and the turn
+ * that looks at the facts comes after this. Returns when to try again. */
 static int64_t
 mend_pipe(void)
 {
@@ -131,8 +131,9 @@ mend_pipe(void)
 
     if (!ge__wake_pipe_whole()) {
         close_backend();
-        if (ge__wake_pipe_open() < 0) {
-            /* No descriptor is to be had: nobody can wake us, so we look. */
+        if (ge__wake_pipe_reopen() < 0) {
+            /* Not yet, or none is to be had: nobody can wake us, so we look.
+             */
             retry = ge_now() + GE_NS_PER_S / 100;
         }
         atomic_store(&ge__mailbox.backend, GE_PIPE);
