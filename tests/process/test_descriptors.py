@@ -149,6 +149,7 @@ def come_and_go():
         other = GracefulKiller("HUP")
         other.fileno()
         other.close()
+        time.sleep(random.random() / 100)
 
 def wait(results):
     results.append(killer.wait(LIMIT))
