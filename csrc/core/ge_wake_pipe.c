@@ -20,7 +20,7 @@
 /* Who closes everything uses the low numbers again at once, and may count on
  * getting 0, 1 and 2; but a new pair begins its life at low numbers. So it is
  * made a moment later. Meanwhile the watcher looks by the clock. */
-#define SETTLED (GE_NS_PER_S / 10)
+#define SETTLED (2 * GE_NS_PER_S)
 
 /* Changed while there is no back end and no handler is under way. */
 static struct {
