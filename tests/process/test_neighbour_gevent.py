@@ -27,14 +27,24 @@ def works():
 """
 
 
+def runner(passes, backend: str):
+    def run(source: str):
+        return passes(COMMON + textwrap.dedent(source), backend)
+
+    return run
+
+
 @pytest.fixture
 def beside(passes, backend: str):
     """Run a child's checks with gevent, and this back end."""
+    return runner(passes, backend)
 
-    def run(source: str) -> None:
-        passes(COMMON + textwrap.dedent(source), backend)
 
-    return run
+@pytest.fixture
+def beside_in_main(passes, handler_backend: str):
+    """The same for what the handler's thread matters to, as the main thread's system
+    calls and exceptions: sigwait mode keeps the signals away from it."""
+    return runner(passes, handler_backend)
 
 
 def test_greenlets_wait(beside) -> None:
@@ -146,9 +156,9 @@ def test_killer_takes_the_signal_from_gevent(beside) -> None:
 
 
 @pytest.mark.slow
-def test_raises(beside) -> None:
+def test_raises(beside_in_main) -> None:
     """`raises=KeyboardInterrupt` ends the main greenlet's wait, on SIGTERM too."""
-    beside(
+    beside_in_main(
         """
         for signum in STOPS:
             with GracefulKiller(backend=backend, raises=KeyboardInterrupt) as killer:
