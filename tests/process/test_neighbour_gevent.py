@@ -96,6 +96,7 @@ def test_killer_first(beside) -> None:
     )
 
 
+@pytest.mark.slow
 def test_gevent_takes_the_signal(beside) -> None:
     """gevent.signal_handler() takes a signal of ours: the log says so once, with what
     to do; it leaves the default action behind, and rearm() takes the signal back."""

@@ -125,6 +125,7 @@ def test_killer_inside_the_loop(beside, loop: str) -> None:
     )
 
 
+@pytest.mark.slow
 @EACH
 def test_the_loop_takes_the_signal(beside, loop: str) -> None:
     """By its own API the loop takes a signal of ours: the log says so once, with what
