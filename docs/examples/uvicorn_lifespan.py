@@ -21,9 +21,8 @@ class Mailer(Worker):
 
 @asynccontextmanager
 async def lifespan(app):
-    # uvicorn has installed its handlers by now: chain=True has both hear. What a
-    # second Ctrl-C does is left to uvicorn.
-    with GracefulKiller(grace=25, chain=True, escalate=()) as killer:
+    # uvicorn has installed its handlers by now: chain=True has both hear.
+    with GracefulKiller(grace=25, chain=True) as killer:
         killer.on_exit(print, "closed", flush=True)
         killer.start(Mailer())
         yield

@@ -154,20 +154,16 @@ def test_lifespan_on_each_back_end(cli, tmp_path, backend: str, signum: int) -> 
 
 @pytest.mark.slow
 def test_second_ctrl_c_with_a_lifespan(cli) -> None:
-    """With escalate=() a second Ctrl-C is uvicorn's: it waits for no request, and our
-    hooks are run."""
+    """A second Ctrl-C ends the process; uvicorn's own would wait for connections."""
     child = cli("auto", "uvicorn_lifespan:app")
     upload = in_flight(child)
     child.signal(SIGINT)
     child.wait_line("INFO:     Waiting for connections", stream="err")
-    time.sleep(0.6)  # with escalate=("INT",) this would be the second Ctrl-C
+    time.sleep(0.6)  # sooner it is taken for the same Ctrl-C
     child.signal(SIGINT)
-    done = child.finish()
 
-    assert done.status == 0
+    assert child.finish().status == -SIGINT
     assert upload.answer()[0] in (0, 500)
-    assert done.out.count("closed") == 1
-    assert done.out.count("mailer: stopped") == 1
 
 
 # --- a killer around uvicorn
