@@ -83,3 +83,10 @@ def compile_core(folder: Path, flags: list[str]) -> list[Path]:
         run([*compiler(), *STRICT, *flags, "-c", source, "-o", built])
         objects.append(built)
     return objects
+
+
+def shared_library(source: Path, folder: Path) -> Path:
+    """For ctypes, in `folder`."""
+    library = folder / f"lib{source.stem}.so"  # or Python imports it
+    run([*compiler(), "-shared", "-fPIC", source, "-o", library])
+    return library

@@ -82,7 +82,14 @@ def hears(killer: Any, signum: int) -> None:
 
 
 def reap(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    ended = [(0, 0)]
+
+    def look() -> int:
+        ended[0] = os.waitpid(pid, os.WNOHANG)
+        return ended[0][0]
+
+    until(look, f"the end of child {pid}")
+    return os.waitstatus_to_exitcode(ended[0][1])
 
 
 def in_thread(func: Callable[[], Result]) -> Result:

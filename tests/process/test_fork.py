@@ -376,9 +376,9 @@ def test_daemon_that_closes_everything(
             os.chdir(".")
             os.umask(0)
             os.closerange(0, 4096)
-            equal(0, os.open(os.devnull, os.O_RDWR))
-            os.dup2(0, 1)
-            os.dup2(0, 2)
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(null, stream)
             os.mkdir("ready")
             if stuck:
                 hold = ctypes.PyDLL(None).sleep  # with the interpreter
@@ -391,7 +391,7 @@ def test_daemon_that_closes_everything(
         until_ready("ready")
         os.kill(daemon, SIGTERM)
         equal(-15, reap(daemon))
-        equal(not stuck, os.path.exists("hook"))
+        assert stuck or os.path.exists("hook")
         equal(not stuck, os.path.exists(f"closed {daemon}"))
         equal((False, None, True), (killer.kill_now, killer.reason, killer.armed))
         equal([], select.select([killer], [], [], 0)[0])

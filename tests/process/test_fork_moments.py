@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ccompile import compiler, run
+from ccompile import shared_library
 from child_process import Child
 
 HARNESS = Path(__file__).resolve().parents[1] / "harness"
@@ -530,8 +530,7 @@ def test_deadline_in_a_long_fork(
 ) -> None:
     """The deadline holds in a fork that takes long, whether the signal came before it
     or in it."""
-    library = tmp_path / "slow_fork.so"
-    run([*compiler(), "-shared", "-fPIC", HARNESS / "slow_fork.c", "-o", library])
+    library = shared_library(HARNESS / "forks.c", tmp_path)
     child = program(
         """
         import ctypes
