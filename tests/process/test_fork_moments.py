@@ -54,7 +54,7 @@ def test_storm(passes, backend: str) -> None:
             while not over.is_set():
                 send(signal.SIGRTMAX)
                 sent[n] += 1
-                time.sleep(random.random() / 5000)
+                time.sleep(random.random() / 500)
         shooters = [threading.Thread(target=shoot, args=(n,)) for n in range(2)]
         for shooter in shooters:
             shooter.start()
