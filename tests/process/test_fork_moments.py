@@ -83,7 +83,7 @@ def test_stop_among_forks(passes, backend: str) -> None:
         """
         for n in range(100):
             killer = GracefulKiller(ALL, backend=sys.argv[1])
-            pause = random.random() / 1000
+            pause = random.random() / 3000
             def shoot():
                 time.sleep(pause)
                 send(SIGTERM)
