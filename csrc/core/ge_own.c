@@ -112,6 +112,28 @@ ge_own_drain(const struct ge_own *own)
     }
 }
 
+void
+ge_own_block(const struct ge_own *own)
+{
+    if (ge_own_same(own)) {
+        (void)fcntl(own->fd, F_SETFL, 0);
+    }
+}
+
+/* On the socket, not on its number. poll() looks the number up again when it
+ * is woken: here: poll(n);   stranger: closes both ends, opens its file, gets
+ * n; here: woken by the hang-up, finds a silent file at n, sleeps for ever
+ * recv() has the socket in hand until it returns. It takes nothing out. */
+void
+ge_own_sleep(const struct ge_own *own)
+{
+    char sink[ROOM + 1];
+
+    if (ge_own_same(own)) {
+        (void)recv(own->fd, sink, ROOM, MSG_PEEK);
+    }
+}
+
 /* Out of the way of programs that count on low numbers, such as 0 to 2 of a
  * process that was started without them. Where the limit is lower than that,
  * it stays where it is. */

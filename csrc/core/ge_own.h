@@ -40,6 +40,12 @@ int ge_own_pair(struct ge_own pair[2]);
  * no file that has got the number. Call from: any thread, a handler too. */
 void ge_own_wake(const struct ge_own *own);
 
+/* Sleep until the other end wakes this one or hangs up. `pair[0]` must have
+ * been given to ge_own_block() before. Call from: a thread that has nothing
+ * else to do. */
+void ge_own_block(const struct ge_own *own);
+void ge_own_sleep(const struct ge_own *own);
+
 /* Not readable any more, until the next wake. Call from: any thread. */
 void ge_own_drain(const struct ge_own *own);
 

@@ -9,10 +9,11 @@
 #include <limits.h>
 #include <poll.h>
 
-/* Between the watcher's look at the numbers and its poll() they may change
+/* Between the watcher's look at the numbers and its sleep they may change
  * hands, and it would sleep on a stranger: no poke can reach it there. So it
  * looks once more, soon after each turn; and for a while after the numbers
- * were seen to change hands, as who closes everything may do it again. */
+ * were seen to change hands, as who closes everything may do it again. With a
+ * time to keep it sleeps in poll(), and looks now and then. */
 #define SOON (GE_NS_PER_S / 100)
 #define AGAIN (GE_NS_PER_S / 20)
 #define A_WHILE GE_NS_PER_S
@@ -32,8 +33,13 @@ static struct {
 int
 ge__wake_pipe_open(void)
 {
+    int rc = ge_own_pair(wake.ends);
+
     wake.hung_up = false;
-    return ge_own_pair(wake.ends);
+    if (rc == 0) {
+        ge_own_block(&wake.ends[0]);
+    }
+    return rc;
 }
 
 int
@@ -87,7 +93,12 @@ ge__wake_pipe_wait(unsigned seen, int64_t until)
         if (poll_until(look) || !ge__wake_pipe_whole()) {
             return;
         }
-        look = look < wake.lost + A_WHILE ? look + AGAIN : GE_NEVER;
+        if (until == GE_NEVER && look >= wake.lost + A_WHILE) {
+            ge_own_sleep(&wake.ends[0]);
+            (void)poll_until(0); /* has it hung up? */
+            return;
+        }
+        look += AGAIN;
     }
     (void)poll_until(until);
 }

@@ -121,9 +121,9 @@ close_backend(void)
 }
 
 /* Others close descriptors that they did not open. Closing the write end wakes
- * the watcher, which in a moment makes itself a new pipe. A poke that found the
- * old one closed, or none, is not missed: its fact came before it, and the turn
- * that looks at the facts comes after this. Returns when to try again. */
+ * the watcher, which in a moment makes itself a new pipe. A poke that found
+ * the old one closed, or none, is not missed: its fact came before it, and the
+ * turn that looks at the facts comes after this. Returns when to try again. */
 static int64_t
 mend_pipe(void)
 {

@@ -301,6 +301,25 @@ a_victim_stays_empty(enum ge_backend backend)
 }
 IN_BOTH(a_victim_stays_empty)
 
+/* The numbers lead to a file that never has news before the watcher, which is
+ * woken by the loss, can look. */
+static void
+numbers_taken_at_once_are_noticed(enum ge_backend backend)
+{
+    int victim[2];
+
+    CHECK_EQ(0, pipe(victim));
+    take(SIGUSR1, 0);
+    start(backend);
+    it_sleeps();
+    CHECK_EQ(GE_LOWEST_FD, dup2(victim[0], GE_LOWEST_FD));
+    CHECK_EQ(GE_LOWEST_FD + 1, dup2(victim[0], GE_LOWEST_FD + 1));
+    heard(SIGUSR1);
+    it_sleeps_in_the_end();
+    heard(SIGUSR1);
+}
+IN_BOTH(numbers_taken_at_once_are_noticed)
+
 static void
 one_end_closed_is_heard_all_the_same(enum ge_backend backend)
 {
@@ -374,7 +393,9 @@ the_pipe_stays_out_of_the_way(void)
     CHECK_EQ(0, ge__wake_pipe_open());
     for (int fd = GE_LOWEST_FD; fd <= GE_LOWEST_FD + 1; fd++) {
         CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-        CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+        /* The watcher sleeps in the one end; nobody may at the other. */
+        CHECK_EQ(fd > GE_LOWEST_FD,
+                 (fcntl(fd, F_GETFL) & O_NONBLOCK) == O_NONBLOCK);
     }
     CHECK_EQ(-1, fcntl(3, F_GETFD));
     ge__wake_pipe_close();
@@ -413,6 +434,8 @@ static const struct check_case cases[] = {
     CASE_WITHIN(a_closed_pipe_is_heard_all_the_same_pipe, 60),
     CASE_WITHIN(a_victim_stays_empty_futex, 60),
     CASE_WITHIN(a_victim_stays_empty_pipe, 60),
+    CASE_WITHIN(numbers_taken_at_once_are_noticed_futex, 60),
+    CASE_WITHIN(numbers_taken_at_once_are_noticed_pipe, 60),
     CASE_WITHIN(one_end_closed_is_heard_all_the_same_futex, 60),
     CASE_WITHIN(one_end_closed_is_heard_all_the_same_pipe, 60),
     CASE(without_a_descriptor_it_is_heard_all_the_same_futex),
