@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_owners": set(),
     "_hooks": {"_core", "_report", "_runners"},
     "_members": {"_checks", "_report", "_runners"},
+    "_schedule": {"_checks", "_runners", "_signals"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
     "_sections": {"_core", "_report"},
