@@ -11,6 +11,8 @@ not be torn, ``Worker`` threads stop when asked. See the README and docs/.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__ as __version__
 
 try:
@@ -26,6 +28,7 @@ except ImportError as _error:
 
 from ._errors import GracefulExit as GracefulExit
 from ._info import SignalInfo as SignalInfo
+from ._interrupt import ignore_interrupt as ignore_interrupt
 from ._killer import GracefulKiller as GracefulKiller
 from ._killer import current as current
 from ._protect import TerminateProtected as TerminateProtected
@@ -33,9 +36,32 @@ from ._report import Report as Report
 from ._workers import Worker as Worker
 from ._workers import WorkerGroup as WorkerGroup
 
+if TYPE_CHECKING:
+    from ._processes import ProcessWorker as ProcessWorker
+
+# What is imported when it is first asked for, as it imports more of the standard
+# library than most programs need.
+_LATER = {"ProcessWorker": "._processes"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(_LATER[name], __name__), name)
+    globals()[name] = found  # once is enough
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "GracefulExit",
     "GracefulKiller",
+    "ProcessWorker",
     "Report",
     "SignalInfo",
     "TerminateProtected",
@@ -43,4 +69,5 @@ __all__ = [
     "WorkerGroup",
     "__version__",
     "current",
+    "ignore_interrupt",
 ]

@@ -420,7 +420,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         stop: Callable[[], Any] | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Register a thread (any ``threading.Thread``, or a ``WorkerGroup``).
+        """Register any ``threading.Thread``, ``ProcessWorker`` or ``WorkerGroup``.
 
         At the stop ``stop()`` is called; by default ``thread.shutdown()``, else
         ``thread.shutdown_flag.set()``, else TypeError here. `timeout`: seconds
@@ -437,7 +437,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             worker.start()
 
     def join(self, timeout: float | None = None) -> list[Any]:
-        """Wait until all registered threads have ended; returns those that have not.
+        """Wait until all that is registered has ended; returns what has not.
 
         For `timeout` seconds, and, once stopping, within the grace, a tenth of
         which is kept for the hooks. Uses no CPU meanwhile.
@@ -457,13 +457,13 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             return reason.when, None
         return reason.when, deadline - RESERVE * (deadline - reason.when)
 
-    def _worker_failed(self, worker: threading.Thread, error: BaseException) -> None:
-        """A registered ``Worker`` ended by an exception."""
+    def _worker_failed(self, name: str, error: BaseException) -> None:
+        """A worker ended by an exception, or a process worker by its own death."""
         stopping = self._worker_error == "stop"
-        log.error("worker %s failed: %r%s", worker.name, error, "; stopping" * stopping)
+        log.error("worker %s failed: %r%s", name, error, "; stopping" * stopping)
         if stopping:
             self._failed = True
-            process.stop(f"worker {worker.name} failed: {error!r}")
+            process.stop(f"worker {name} failed: {error!r}")
 
     # ---- called by the dispatcher -------------------------------------------
 
@@ -501,7 +501,9 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         for member in self._members.snapshot():
             report = member.report(None)
             if report.alive:
-                lines.append(f"worker {report.name}, at\n{report.stack}")
+                # A process has no stack that we could see.
+                at = f", at\n{report.stack}" if report.stack else ""
+                lines.append(f"worker {report.name}{at}")
         return "; ".join(lines + self._hooks.unfinished())
 
     # ---- the end ------------------------------------------------------------

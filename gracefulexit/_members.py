@@ -1,4 +1,4 @@
-"""Threads that a killer asks to stop: how to ask, when, and who is left."""
+"""What a killer asks to stop, threads and processes: how, when, and who is left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Stop = Callable[[], tuple[float | None, float | None]]
 
 
 class Joinable(Protocol):
-    """A threading.Thread, or a group that looks like one."""
+    """A threading.Thread, or a process or group that looks like one."""
 
     @property
     def name(self) -> str: ...
@@ -30,8 +30,15 @@ class Joinable(Protocol):
     def join(self, timeout: float | None = None) -> Any: ...
 
 
+class Grouped:
+    """Registers itself with the oldest live killer when it starts, unless a group
+    has it."""
+
+    _group: Any
+
+
 class Member:
-    """One registered thread."""
+    """One registered thread, process or group."""
 
     def __init__(
         self,
@@ -44,7 +51,8 @@ class Member:
         )
         if isinstance(thread, type) or not like_a_thread:
             raise TypeError(
-                f"a threading.Thread or a WorkerGroup is needed, not {thread!r}"
+                "a threading.Thread, a ProcessWorker or a WorkerGroup is needed, not "
+                f"{thread!r}"
             )
         self.thread: Joinable = thread
         self.timeout = seconds(timeout, "timeout")
@@ -225,6 +233,10 @@ class Members:
             late = self._told
         if late:
             self._ask(member)
+
+    def discard(self, thread: Any) -> None:
+        with self._lock:
+            self._members = [m for m in self._members if m.thread is not thread]
 
     def begin(self) -> list[Member]:
         """The stop has begun: wake who joins; those to ask."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from . import _checks
 from ._killer import current
-from ._members import Member, Members
+from ._members import Grouped, Member, Members
 
 Self = TypeVar("Self", bound="WorkerGroup")
 
 
-class Worker(threading.Thread):
+class Worker(threading.Thread, Grouped):
     """A ``threading.Thread`` with a flag that asks it to stop.
 
     The same constructor as ``threading.Thread``. Override ``step()``, which is
@@ -87,28 +87,48 @@ class Worker(threading.Thread):
         if type(self).step is Worker.step:
             super().run()
             return
-        due = time.monotonic()
-        while not self.stopping:
-            self.step()
-            if self.interval > 0:
-                # From begin to begin, so that it does not drift; beats that a
-                # slow step has missed are skipped, not made up for.
-                now = time.monotonic()
-                missed = max(0, int((now - due) / self.interval))
-                due += self.interval * (missed + 1)
-                self._shutdown_flag.wait(_checks.timeout(due - now))
+        run_steps(self)
 
     def start(self) -> None:
         """As ``threading.Thread.start()``; also registers with the killer."""
-        interval = self.interval
-        if isinstance(interval, bool) or not interval >= 0:
-            raise ValueError(f"interval must be 0 or more seconds; got {interval!r}")
+        check_interval(self.interval)
         if self.ident is None and not isinstance(self.run, _Guarded):
             self.run = _Guarded(self)  # type: ignore[method-assign]
             killer = current()
             if killer is not None and self._group is None:
                 killer.add(self)
         super().start()
+
+
+class Stepping(Protocol):
+    """A worker, in the thread or process in which it runs."""
+
+    interval: float
+
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def shutdown_flag(self) -> threading.Event: ...
+    def step(self) -> None: ...
+
+
+def run_steps(worker: Stepping) -> None:
+    """Call ``step()`` every ``interval`` seconds until asked."""
+    due = time.monotonic()
+    while not worker.stopping:
+        worker.step()
+        if worker.interval > 0:
+            # From begin to begin, so that it does not drift; beats that a slow
+            # step has missed are skipped, not made up for.
+            now = time.monotonic()
+            missed = max(0, int((now - due) / worker.interval))
+            due += worker.interval * (missed + 1)
+            worker.shutdown_flag.wait(_checks.timeout(due - now))
+
+
+def check_interval(interval: float) -> None:
+    if isinstance(interval, bool) or not interval >= 0:
+        raise ValueError(f"interval must be 0 or more seconds; got {interval!r}")
 
 
 class _Guarded:
@@ -129,12 +149,12 @@ class _Guarded:
             worker.error = error
             killer = current()
             if killer is not None:
-                killer._worker_failed(worker, error)
+                killer._worker_failed(worker.name, error)
             raise
 
 
-class WorkerGroup:
-    """Several workers (or any threads, or groups) that stop together.
+class WorkerGroup(Grouped):
+    """Several workers (threads, processes, groups) that stop together.
 
     Unordered, all are asked at once. With ``ordered=True`` the last started is
     asked first and joined before the next one is asked: start the consumers
@@ -169,7 +189,7 @@ class WorkerGroup:
         if worker is self:
             raise ValueError("a group cannot be a member of itself")
         self._members.add(Member(worker, stop, timeout))
-        if isinstance(worker, (Worker, WorkerGroup)):
+        if isinstance(worker, Grouped):
             worker._group = self
 
     def start(self) -> None:
