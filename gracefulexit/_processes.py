@@ -214,6 +214,8 @@ class ProcessWorker(multiprocessing.Process, Grouped):
             side.keep(self)
         except BaseException:
             side.abandon(self._popen)
+            if self._popen is not None:
+                self.close()  # multiprocessing would remember it
             if killer is not None:
                 killer._members.discard(self)
             raise

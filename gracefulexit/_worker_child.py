@@ -122,12 +122,12 @@ class ChildSide:
                 raise
         except BaseException as error:
             self.error = error
-            self._end.page.tell(_describe(error))
+            self._end.page.tell(f"ended by {_describe(error)}")
             raise
         finally:
             killer.end()
-        if killer._failed:
-            self._end.page.tell(str(killer.reason))
+        if killer._failed and killer.reason is not None:
+            self._end.page.tell(f"its {killer.reason.message}")
             raise SystemExit(1)
 
     def _hear(self) -> ChildKiller:

@@ -149,7 +149,7 @@ class ParentSide:
         if told is None and status == 0:
             return
         if told is not None:
-            self.error = RuntimeError(f"ended by {told}")
+            self.error = RuntimeError(told)
         else:
             self.error = RuntimeError(_say(status))
         if told is None and self.asked:

@@ -157,10 +157,10 @@ def unpicklable(process: Any) -> str | None:
             )
         for name, value in _state(process).items():
             if _fails(value):
+                part, way_out = _part(name)
                 return (
-                    f"its attribute {_as_given(name)} cannot be pickled; make it in "
-                    "run(), which is called in the child, or choose "
-                    "start_method='fork'"
+                    f"its {part} cannot be pickled; {way_out} in run(), which is "
+                    "called in the child, or choose start_method='fork'"
                 )
     finally:
         set_spawning(None)
@@ -172,10 +172,13 @@ def _state(process: Any) -> dict[str, Any]:
     return state if isinstance(state, dict) else vars(process)
 
 
-def _as_given(name: str) -> str:
+def _part(name: str) -> tuple[str, str]:
+    """What it is for the user, and what to do with it."""
     if name == "_side":
-        return "on_stop() hooks"
-    return name.lstrip("_") if name in ("_target", "_args", "_kwargs") else name
+        return "on_stop() hooks", "register them"
+    if name in ("_target", "_args", "_kwargs"):
+        return f"argument {name[1:]}", "make it"
+    return f"attribute {name}", "make it"
 
 
 def _fails(value: Any) -> bool:

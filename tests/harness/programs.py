@@ -1,5 +1,9 @@
 """What stands above the source of every child of tests/process."""
 
+from __future__ import annotations
+
+import textwrap
+
 PRELUDE = """\
 import logging, os, select, signal, sys, threading, time
 from signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
@@ -16,3 +20,15 @@ def _end_at_once(*error):
     os._exit(1)
 sys.excepthook = _end_at_once
 """
+
+WORKERS = "from process_workers import *\n"
+
+# What stands below the source of a child that is a file.
+CALL_MAIN = (
+    "\nif __name__ == '__main__':\n"
+    + textwrap.indent(AT_ONCE, "    ")
+    + """\
+    main(*sys.argv[1:])
+    os.write(1, b"main has returned\\n")
+"""
+)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from child_process import Child, Finished
-from programs import AT_ONCE, PRELUDE
+from programs import AT_ONCE, CALL_MAIN, PRELUDE, WORKERS
 
 HARNESS = Path(__file__).resolve().parents[1] / "harness"
 
@@ -39,6 +39,34 @@ def passes(program: Callable[..., Child]) -> Callable[..., Finished]:
         done = program(whole, *args, **kwargs).finish()
         ended = done.status == 0 and done.out.endswith("reached the end\n")
         if not ended:
+            pytest.fail(f"status {done.status}\n{done.out}\n{done.err}")
+        return done
+
+    return run
+
+
+@pytest.fixture
+def script(start_child: Callable[..., Child], tmp_path: Path) -> Callable[..., Child]:
+    """As `program`, from a file, so that spawned children can import it: definitions,
+    and a main() that gets the arguments. harness/process_workers.py is in scope."""
+
+    def start(source: str, *args: object, **kwargs: Any) -> Child:
+        path = tmp_path / "script.py"
+        path.write_text(PRELUDE + WORKERS + textwrap.dedent(source) + CALL_MAIN)
+        env = {"PYTHONPATH": str(HARNESS), **kwargs.pop("env", {})}
+        return start_child(path, *args, env=env, **kwargs)
+
+    return start
+
+
+@pytest.fixture
+def works(script: Callable[..., Child]) -> Callable[..., Finished]:
+    """As `passes`, with `script`."""
+
+    def run(source: str, *args: object, **kwargs: Any) -> Finished:
+        __tracebackhide__ = True
+        done = script(source, *args, **kwargs).finish()
+        if done.status != 0 or "main has returned\n" not in done.out:
             pytest.fail(f"status {done.status}\n{done.out}\n{done.err}")
         return done
 
