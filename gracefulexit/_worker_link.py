@@ -152,6 +152,10 @@ class Pipe:
         if fd >= 0 and _identity(fd) == self._identity:
             _close(fd)
 
+    def close(self) -> None:
+        self.close_reader()
+        self.close_writer()
+
 
 def _identity(fd: int) -> tuple[int, int] | None:
     try:
@@ -175,10 +179,15 @@ class Link:
         # Protects the descriptors from being closed while they are written to. Who
         # holds it waits for nothing. Re-entrant, for a handler in main.
         self._lock = threading.RLock()
-        self._file = -1 if forked else _new_file()
-        self.page = Page(self._file)
-        self._wake = Pipe()  # the child polls it, and never reads
-        self._poke = Pipe()  # for the thread in the parent that looks after it
+        with contextlib.ExitStack() as undo:
+            self._file = -1 if forked else _new_file()
+            undo.callback(_close, self._file)
+            self.page = Page(self._file)
+            undo.callback(self.page.close)
+            self._wake = Pipe()  # the child polls it, and never reads
+            undo.callback(self._wake.close)
+            self._poke = Pipe()  # for the thread in the parent that looks after it
+            undo.pop_all()
         self.poked = self._poke.reader
         self._closed = False
         _remember(self)
@@ -216,21 +225,18 @@ class Link:
                 return
             self._closed = True
             self.launched()
-            self._close_pipes()
+            self._wake.close()
+            self._poke.close()
             self.page.close()
         _forget(self)
-
-    def _close_pipes(self) -> None:
-        self._wake.close_writer()
-        self._poke.close_writer()
-        self._poke.close_reader()
 
     def forget_in_child(self, own: bool) -> None:
         """Forked. As long as one process has the writer, no child of ours sees an
         end of file when we die. Without the lock: a thread that is not here may
         have held it."""
         self._closed = True
-        self._close_pipes()
+        self._poke.close()
+        self._wake.close_writer()
         if not own:
             self._wake.close_reader()
 

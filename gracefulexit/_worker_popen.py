@@ -110,6 +110,7 @@ def _shared(method: str) -> type[Shared]:
 def launch(process: Any, method: str) -> Shared:
     """Start the child. SIGINT and SIGTERM wait until it can hear them."""
     if method == "fork":
+        _check_room()
         with _held_back():
             return _shared(method)(process)
     # These two are started on first use and would inherit the mask.
@@ -120,6 +121,15 @@ def launch(process: Any, method: str) -> Shared:
     # A child of the fork server has the mask of the server, so until it gets to
     # our code an interrupt cuts it, as any child of multiprocessing.
     return _shared(method)(process)
+
+
+def _check_room() -> None:
+    """Raise OSError unless two pipes can be made: multiprocessing leaks its first
+    one where there is no room for the second."""
+    with contextlib.ExitStack() as pipes:
+        for _ in range(2):
+            for fd in os.pipe():
+                pipes.callback(os.close, fd)
 
 
 @contextlib.contextmanager

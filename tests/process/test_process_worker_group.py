@@ -381,6 +381,7 @@ def test_a_start_that_fails_leaves_nothing(works, method: str) -> None:
         first.shutdown()
         equal(0, ended(first))
         first.close()
+        calm()
         with GracefulKiller() as killer:
             before = state()
             start, threading.Thread.start = threading.Thread.start, None
