@@ -104,41 +104,54 @@ class Schedule:
 
         Call from: a thread that may block, never a handler.
         """
+        waits = _Waits(ended, remaining, _clock)
         for index, (pause, step) in enumerate(self.steps):
             later = sum(seconds for seconds, _ in self.steps[index + 1 :])
-            if _wait(pause, later, ended, remaining, _clock):
+            if waits.wait(pause, later):
                 return
             _attempt(do, step)
         while not ended(None):
             pass  # it came back early
 
 
-def _wait(
-    pause: float,
-    later: float,
-    ended: Callable[[float | None], bool],
-    remaining: Callable[[], float | None],
-    clock: Callable[[], float],
-) -> bool:
-    """Wait for `pause` seconds, or less if that and `later` are too long."""
-    if ended(0):
-        return True
-    while pause > 0:
-        pace = _pace(pause + later, remaining())
-        if pace == 0:
-            return False
-        begin = clock()
-        if ended(pause * pace):
+class _Waits:
+    """The waits of one run, cut to what time there is."""
+
+    def __init__(
+        self,
+        ended: Callable[[float | None], bool],
+        remaining: Callable[[], float | None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._ended = ended
+        self._remaining = remaining
+        self._clock = clock
+        # Fixed when the limit is first seen: a part of what is left at each look
+        # would become nothing in the end.
+        self._reserve: float | None = None
+
+    def wait(self, pause: float, later: float) -> bool:
+        """For `pause` seconds, or less if that and `later` are too long."""
+        if self._ended(0):
             return True
-        pause -= (clock() - begin) / pace
-    return False
+        while pause > 0:
+            pace = self._pace(pause + later)
+            if pace == 0:
+                return False
+            begin = self._clock()
+            if self._ended(pause * pace):
+                return True
+            pause -= (self._clock() - begin) / pace
+        return False
 
-
-def _pace(planned: float, left: float | None) -> float:
-    """How much of the planned time there is, 1.0 at most."""
-    if left is None:
-        return 1.0
-    return min(1.0, (left - min(RESERVE * left, MOST_RESERVE)) / planned)
+    def _pace(self, planned: float) -> float:
+        """How much of the planned time there is, 1.0 at most."""
+        left = self._remaining()
+        if left is None:
+            return 1.0
+        if self._reserve is None:
+            self._reserve = min(RESERVE * left, MOST_RESERVE)
+        return min(1.0, max(0.0, left - self._reserve) / planned)
 
 
 def _attempt(do: Callable[[Step], Any], step: Step) -> None:
@@ -187,15 +200,11 @@ class Course:
     method; main in a Python signal handler may, too.
 
     run: the whole of it, which may block.
-    hasten: has `ended` come back early, for a new look at `remaining`.
     """
 
-    def __init__(
-        self, name: str, run: Callable[[], Any], hasten: Callable[[], Any]
-    ) -> None:
+    def __init__(self, name: str, run: Callable[[], Any]) -> None:
         self._job = Job(f"the stop of {name}", run)
         self._lane = Lane("stop")
-        self._hasten = hasten
         self._first: dict[str, object] = {}
 
     @property
@@ -208,10 +217,9 @@ class Course:
         return self._job.over
 
     def begin(self) -> None:
-        """Begin it, or join the one that is under way; returns at once."""
+        """Begin it, unless that was done before; returns at once."""
         me = object()
         if self._first.setdefault("begun by", me) is not me:
-            self._hasten()
             return
         try:
             # Thread.start() takes locks of `threading`, which main may hold where
