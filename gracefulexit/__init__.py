@@ -37,11 +37,12 @@ from ._workers import Worker as Worker
 from ._workers import WorkerGroup as WorkerGroup
 
 if TYPE_CHECKING:
+    from ._popen import Popen as Popen
     from ._processes import ProcessWorker as ProcessWorker
 
 # What is imported when it is first asked for, as it imports more of the standard
 # library than most programs need.
-_LATER = {"ProcessWorker": "._processes"}
+_LATER = {"Popen": "._popen", "ProcessWorker": "._processes"}
 
 
 def __getattr__(name: str) -> Any:
@@ -61,6 +62,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "GracefulExit",
     "GracefulKiller",
+    "Popen",
     "ProcessWorker",
     "Report",
     "SignalInfo",

@@ -430,6 +430,11 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._check_open()
         self._members.add(Member(thread, stop, timeout))
 
+    def _forget(self, thread: Any) -> None:
+        """It has ended, and need not be kept alive but for the report of a stop."""
+        if not self._told:
+            self._members.discard(thread)
+
     def start(self, *workers: Any) -> None:
         """``add()`` and start each."""
         for worker in workers:
@@ -450,12 +455,8 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def _stop_and_limit(self) -> tuple[float | None, float | None]:
         """When the stop began, and until when workers and hooks are waited for."""
-        deadline, reason = _core.deadline(), self.reason
-        if reason is None:
-            return None, None
-        if deadline is None:
-            return reason.when, None
-        return reason.when, deadline - RESERVE * (deadline - reason.when)
+        reason = self.reason
+        return (None, None) if reason is None else (reason.when, _limit(reason))
 
     def _worker_failed(self, name: str, error: BaseException) -> None:
         """A worker ended by an exception, or a process worker by its own death."""
@@ -670,6 +671,31 @@ def _member(signum: int) -> Any:
         return Signals(signum)
     except ValueError:
         return signum
+
+
+def _limit(reason: SignalInfo) -> float | None:
+    deadline = _core.deadline()
+    if deadline is None:
+        return None
+    return deadline - RESERVE * (deadline - reason.when)
+
+
+def time_for_workers() -> float | None:
+    """Seconds until nobody waits for workers any more; None: no stop, or no limit."""
+    reason = process.reason
+    limit = None if reason is None else _limit(reason)
+    return None if limit is None else max(0.0, limit - time.monotonic())
+
+
+def stop_descriptor() -> int | None:
+    """Readable from a stop that is yet to come; None: under way, or no killer."""
+    killer = current()
+    if killer is None or killer.kill_now:
+        return None
+    try:
+        return killer.fileno()
+    except (RuntimeError, OSError):  # closed at this moment; no descriptor left
+        return None
 
 
 def current() -> GracefulKiller | None:

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_hooks": {"_core", "_report", "_runners"},
     "_members": {"_checks", "_report", "_runners"},
     "_schedule": {"_checks", "_runners", "_signals"},
+    "_leader": set(),
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
     "_sections": {"_core", "_report"},
@@ -51,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_signals", "_stopfd"),
     },
     "_workers": {"_checks", "_killer", "_members"},
+    "_popen": {"_checks", "_killer", "_leader", "_schedule"},
     "_protect": {
         *("_core", "_checks", "_delivery", "_info", "_process"),
         *("_sections", "_signals"),
@@ -59,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # _core: to turn a missing one into one clear sentence.
     "__init__": {
         *("_core", "_version", "_errors", "_info", "_report"),
-        *("_killer", "_workers", "_protect"),
+        *("_killer", "_workers", "_protect", "_popen"),
     },
     "_demo_index": set(),
     "_demo_timer": set(),

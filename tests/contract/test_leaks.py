@@ -46,6 +46,16 @@ USES = {
     "GracefulKiller.wait_async": (
         "asyncio.run(killer.wait_async(0)); asyncio.run(waits(own))"
     ),
+    "Popen": "with Popen(SLEEPS, stdout=-1): own.stop()",
+    "Popen.communicate": "Popen('true', stdin=-1, stdout=-1).communicate(b'x', LIMIT)",
+    "Popen.is_alive": "p = Popen('true'); p.wait(LIMIT); p.is_alive()",
+    "Popen.join": "p = Popen('true'); p.join(0); p.join(LIMIT)",
+    "Popen.poll": "p = Popen('true'); until(lambda: p.poll() is not None, 'end')",
+    "Popen.send_signal": "p = Popen(SLEEPS); p.send_signal(15); p.wait()",
+    "Popen.shutdown": (
+        "p = Popen(SLEEPS, stdin=-1, stop=('EOF', 0, 'TERM', LIMIT, 'KILL'))\n"
+        "with p: p.shutdown(); p.join()"
+    ),
     "Report": "str(killer.report())",
     "Report.to_dict": "killer.report().to_dict()",
     "SignalInfo": "str(SignalInfo(15, 1)); SignalInfo(15).signal",
@@ -142,6 +152,8 @@ class Stepping(Worker):
     def step(self): self.shutdown()
 class Failing(Worker):
     def run(self): raise OSError
+
+SLEEPS = ["sleep", "1000"]
 
 use = compile(sys.argv[1], "use", "exec")
 names = dict(globals())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import threading
 
 from gracefulexit import (
     GracefulExit,
     GracefulKiller,
+    Popen,
     Report,
     SignalInfo,
     TerminateProtected,
@@ -118,3 +120,18 @@ def ending() -> None:
         code: int = error.code
         print(code, error.reason)
         raise
+
+
+def programs(killer: GracefulKiller) -> None:
+    with Popen(["ls"], stdout=subprocess.PIPE, text=True, cwd="/") as listing:
+        out: str = listing.communicate()[0]
+    schedule = ("EOF", 2, signal.SIGTERM, 0.5, "KILL")
+    plain = Popen("cat", stdin=subprocess.PIPE, stop=schedule, shell=True)
+    data: bytes = plain.communicate(b"x", timeout=3)[0]
+    known: Popen[str] = Popen(("cat",), encoding="utf-8", stop=[30, "KILL"])
+    killer.add(known, timeout=3)
+    known.shutdown()
+    known.join(1.5)
+    code: int = plain.wait()
+    alive: bool = known.is_alive()
+    print(out, data, code, alive, known.name)
