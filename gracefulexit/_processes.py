@@ -213,12 +213,15 @@ class ProcessWorker(multiprocessing.Process, Grouped):
                 ) from error
             side.keep(self)
         except BaseException:
-            side.abandon(self._popen)
-            if self._popen is not None:
-                self.close()  # multiprocessing would remember it
+            self._take_back(side)
             if killer is not None:
                 killer._members.discard(self)
             raise
+
+    def _take_back(self, side: ParentSide) -> None:
+        side.abandon(self._popen)
+        if self._popen is not None:
+            self.close()  # multiprocessing would remember it
 
     def _method(self) -> str:
         chosen = self.start_method

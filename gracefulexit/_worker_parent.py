@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from typing import Any
 
-from ._killer import current
+from ._killer import current, time_for_workers
 from ._schedule import Schedule, Step
 from ._worker_child import ChildSide, Hook, Terms
 from ._worker_link import Flag, Link, LinkEnd, launching
@@ -129,7 +128,7 @@ class ParentSide:
         try:
             while not ended(None):
                 if self.asked:
-                    schedule.run(do, ended, _remaining)
+                    schedule.run(do, ended, time_for_workers)
                     break
             self._settle(worker.name, popen.returncode or 0, link)
         finally:
@@ -162,13 +161,6 @@ class ParentSide:
 
 def _arrive(end: tuple[Any, Any], hooks: list[Hook], terms: Terms) -> ChildSide:
     return ChildSide(LinkEnd.unpickled(*end), hooks, terms)
-
-
-def _remaining() -> float | None:
-    """Seconds until the killer no longer waits for workers."""
-    killer = current()
-    limit = killer._stop_and_limit()[1] if killer is not None else None
-    return None if limit is None else max(0.0, limit - time.monotonic())
 
 
 def _say(status: int) -> str:

@@ -33,6 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_members": {"_checks", "_report", "_runners"},
     "_schedule": {"_checks", "_runners", "_signals"},
     "_leader": set(),
+    "_interrupt": set(),
+    "_worker_link": set(),
+    "_worker_popen": {"_worker_link"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
     "_sections": {"_core", "_report"},
@@ -53,6 +56,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_workers": {"_checks", "_killer", "_members"},
     "_popen": {"_checks", "_killer", "_leader", "_schedule"},
+    "_worker_child": {
+        *("_checks", "_errors", "_interrupt", "_killer", "_process", "_worker_link"),
+    },
+    "_worker_parent": {
+        *("_killer", "_schedule", "_worker_child", "_worker_link", "_worker_popen"),
+    },
+    "_processes": {
+        *("_checks", "_killer", "_members", "_schedule", "_worker_child"),
+        *("_worker_parent", "_worker_popen", "_workers"),
+    },
     "_protect": {
         *("_core", "_checks", "_delivery", "_info", "_process"),
         *("_sections", "_signals"),
@@ -61,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # _core: to turn a missing one into one clear sentence.
     "__init__": {
         *("_core", "_version", "_errors", "_info", "_report"),
-        *("_killer", "_workers", "_protect", "_popen"),
+        *("_interrupt", "_killer", "_workers", "_protect", "_popen", "_processes"),
     },
     "_demo_index": set(),
     "_demo_timer": set(),

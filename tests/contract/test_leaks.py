@@ -56,6 +56,26 @@ USES = {
         "p = Popen(SLEEPS, stdin=-1, stop=('EOF', 0, 'TERM', LIMIT, 'KILL'))\n"
         "with p: p.shutdown(); p.join()"
     ),
+    "ProcessWorker": "ProcessWorker()",
+    "ProcessWorker.close": "p = Forked(); p.start(); p.join(); p.close()",
+    "ProcessWorker.error": "p = Forked(); p.start(); p.join(); p.error",
+    "ProcessWorker.ident": "p = Forked(); p.start(); p.ident; p.join()",
+    "ProcessWorker.is_alive": (
+        "p = Forked(); p.start(); until(lambda: not p.is_alive(), 'end'); p.join()"
+    ),
+    "ProcessWorker.join": "p = Forked(); p.start(); p.join(0); p.join(LIMIT)",
+    "ProcessWorker.on_stop": "p = Forked(); p.on_stop(nothing); p.start(); p.join()",
+    "ProcessWorker.pid": "p = Forked(); p.start(); p.pid; p.join()",
+    "ProcessWorker.run": "ProcessWorker(target=nothing).run()",
+    "ProcessWorker.shutdown": (
+        "p = ProcessWorker(start_method='fork', stop=('ASK', 0, 'TERM', 9, 'KILL'))\n"
+        "p.run = p.wait; p.start(); p.shutdown(); p.join()"
+    ),
+    "ProcessWorker.shutdown_flag": "ProcessWorker().shutdown_flag.set()",
+    "ProcessWorker.start": "p = Failed(); p.start(); p.join()",
+    "ProcessWorker.step": "Forked().step()",
+    "ProcessWorker.stopping": "ProcessWorker().stopping",
+    "ProcessWorker.wait": "ProcessWorker().wait(0)",
     "Report": "str(killer.report())",
     "Report.to_dict": "killer.report().to_dict()",
     "SignalInfo": "str(SignalInfo(15, 1)); SignalInfo(15).signal",
@@ -82,6 +102,7 @@ USES = {
     "WorkerGroup.start": "g = WorkerGroup(Worker(target=nothing)); g.start(); g.join()",
     "WorkerGroup.stop": "WorkerGroup(Worker()).stop()",
     "current": "current()",
+    "ignore_interrupt": "caught(ignore_interrupt)",
     "lowlevel.add_wakeup_fd": (
         "lowlevel.add_wakeup_fd(fd); lowlevel.remove_wakeup_fd(fd)"
     ),
@@ -137,7 +158,7 @@ def stopping(killer):
     assert killer.event.wait(LIMIT)
 def caught(func):
     try: func()
-    except SystemExit: pass
+    except (SystemExit, RuntimeError): pass
 def heard(killer):
     called = threading.Event()
     killer.on("USR1", lambda info: called.set())
@@ -152,6 +173,10 @@ class Stepping(Worker):
     def step(self): self.shutdown()
 class Failing(Worker):
     def run(self): raise OSError
+class Forked(ProcessWorker):
+    start_method = "fork"
+class Failed(Forked):
+    def run(self): os._exit(3)
 
 SLEEPS = ["sleep", "1000"]
 
@@ -220,7 +245,17 @@ print("no leak")
 """
 
 
-@pytest.mark.parametrize("name", USES)
+def takes_long(name: str) -> bool:
+    return name.startswith("ProcessWorker") and "start()" in USES[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if takes_long(name) else [])
+        for name in USES
+    ],
+)
 def test_no_leak(start_child, name: str) -> None:
     """Repeated uses leave no thread, descriptor, handler, object or reference."""
     child = start_child(PROGRAM, USES[name], env={"PYTHONPATH": str(HARNESS)})

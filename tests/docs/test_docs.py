@@ -231,6 +231,7 @@ def documented(page: Path) -> set[str]:
 
 def test_reference_names_every_public_member() -> None:
     """docs/reference/api.md is complete."""
+    import multiprocessing
     import subprocess
     import threading
 
@@ -242,6 +243,7 @@ def test_reference_names_every_public_member() -> None:
     expected |= public_members(ge.WorkerGroup)
     expected |= public_members(ge.Worker, threading.Thread)
     expected |= {"error", "run", "start"}  # of Worker
+    expected |= public_members(ge.ProcessWorker, multiprocessing.Process)
     expected |= public_members(ge.Popen, subprocess.Popen)
     expected |= {"stdin", "stop"}  # its arguments
     expected |= set(inspect.signature(ge.GracefulKiller).parameters)

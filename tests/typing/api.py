@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import socket
 import subprocess
@@ -11,12 +12,14 @@ from gracefulexit import (
     GracefulExit,
     GracefulKiller,
     Popen,
+    ProcessWorker,
     Report,
     SignalInfo,
     TerminateProtected,
     Worker,
     WorkerGroup,
     current,
+    ignore_interrupt,
     lowlevel,
 )
 
@@ -27,6 +30,17 @@ class Server(Worker):
     def step(self) -> None:
         if self.stopping or self.wait(1.5):
             self.shutdown()
+
+
+class Crawler(ProcessWorker):
+    interval = 0.5
+    start_method = "spawn"
+    stop = ("ASK", 10, "TERM", 5, "KILL")
+
+    def run(self) -> None:
+        self.on_stop(print, "stopping", end="")
+        while not self.stopping and not self.wait(1.5):
+            self.step()
 
 
 class Stop(Exception):
@@ -120,6 +134,21 @@ def ending() -> None:
         code: int = error.code
         print(code, error.reason)
         raise
+
+
+def processes(killer: GracefulKiller) -> None:
+    crawler = Crawler(name="crawler", stop=("ASK", 1, "KILL"), start_method="fork")
+    hook = crawler.on_stop(len, ())
+    crawler.start()
+    crawler.shutdown()
+    crawler.shutdown_flag.set()
+    flag: threading.Event = crawler.shutdown_flag
+    error: BaseException | None = crawler.error
+    pid: int | None = crawler.pid
+    print(flag.wait(1), error, pid, crawler.exitcode, hook(()))
+    killer.start(ProcessWorker(target=print, args=(1,), kwargs={"end": ""}))
+    WorkerGroup(crawler, Server()).start()
+    multiprocessing.Pool(2, initializer=ignore_interrupt).close()
 
 
 def programs(killer: GracefulKiller) -> None:
