@@ -31,8 +31,10 @@ FOREGROUND = """
     def pids(pool_map, size):
         '''Every worker of a pool is there, and past its initializer.'''
         found = set()
-        until(lambda: found.update(pool_map(pid, range(8))) or len(found) == size, "all")
-        return found
+        def all_there():
+            found.update(pool_map(pid, range(8)))
+            return len(found) == size
+        until(all_there, "all are there")
 
     def pid(_):
         time.sleep(0.001)
