@@ -41,6 +41,31 @@ IMPORT_AND_COMPARE = """
 """
 
 
+def test_import_is_cheap(start_child) -> None:
+    """What only some programs use is imported when they ask for it, and then is
+    there as if it always had been."""
+    done = start_child(
+        """
+        import sys, gracefulexit
+        dear = {"multiprocessing", "subprocess", "mmap"}
+        print(sorted(dear & sys.modules.keys()))
+        assert {"Popen", "ProcessWorker"} <= set(dir(gracefulexit))
+        from gracefulexit import Popen, ProcessWorker
+        assert gracefulexit.ProcessWorker is ProcessWorker
+        print(sorted(dear - sys.modules.keys()))
+        try:
+            gracefulexit.Nothing
+        except AttributeError as error:
+            print(error)
+        """
+    ).finish()
+
+    assert done.err == ""
+    assert done.out.splitlines() == [
+        *("[]", "[]", "module 'gracefulexit' has no attribute 'Nothing'"),
+    ]
+
+
 def test_import_has_no_side_effect(start_child) -> None:
     """Importing changes no signal, starts no thread and opens no descriptor."""
     done = start_child(IMPORT_AND_COMPARE).finish()

@@ -232,6 +232,43 @@ def test_the_killer_of_the_parent(works, on_fork: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("method", ["fork", *SPAWNED])
+def test_each_back_end(works, backend: str, method: str) -> None:
+    """Whatever the back end of the parent's killer: the child hears, Ctrl-C does
+    nothing in it, what it starts has clean masks, and the parent hears its own."""
+    source = """
+    import json, subprocess
+    LOOK = "import json; from probe import masks; print(json.dumps(masks()))"
+
+    def look():
+        command = [sys.executable, "-c", LOOK]
+        return subprocess.run(command, stdout=-1, check=True).stdout
+
+    class Looking(Talking):
+        def run(self):
+            for signum in (SIGINT, SIGTERM):
+                os.kill(os.getpid(), signum)
+            equal(True, self.wait(LIMIT))
+            equal(SIGTERM, current().reason.signum)
+            self.tell(look())
+
+    def main(method, backend):
+        without_us = look()
+        with GracefulKiller(grace=LIMIT, backend=backend) as killer:
+            worker, other = Looking(start_method=method), Waiting(start_method=method)
+            worker.start()
+            other.start()
+            equal(without_us, worker.hear())
+            equal((0, None), (ended(worker), worker.error))
+            equal({SIGTERM: 0, SIGINT: 0}, dict(killer.counts))
+            send(SIGTERM)
+            equal([], killer.join())
+            equal(0, other.exitcode)
+            equal({SIGTERM: 1, SIGINT: 0}, dict(killer.counts))
+    """
+    works(source, method, backend)
+
+
 def test_a_storm(works) -> None:
     """SIGINT and SIGTERM by the hundred, to the child and to the parent, while it is
     asked: it ends well."""
