@@ -20,7 +20,7 @@ class Server(ProcessWorker):
         with ThreadingHTTPServer(("127.0.0.1", 0), Hello) as httpd:
             self.on_stop(httpd.shutdown)
             print("ready", httpd.server_port, flush=True)
-            httpd.serve_forever()
+            httpd.serve_forever(poll_interval=0.05)
         print("server closed", flush=True)
 
 

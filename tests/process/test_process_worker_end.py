@@ -13,6 +13,7 @@ METHODS = [
     pytest.param("spawn", marks=pytest.mark.slow),
     pytest.param("forkserver", marks=pytest.mark.slow),
 ]
+C_FORK = "ctypes.PyDLL(None).fork()"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -88,8 +89,16 @@ def test_the_schedule_fits_into_the_grace(works, when: str) -> None:
     assert done.out.splitlines() == ["asked", "TERM", "main has returned"]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_parent_is_killed(script, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "fork"),
+    [
+        ("fork", "os.fork()"),
+        ("fork", C_FORK),
+        pytest.param("spawn", C_FORK, marks=pytest.mark.slow),
+        pytest.param("forkserver", "os.fork()", marks=pytest.mark.slow),
+    ],
+)
+def test_the_parent_is_killed(script, method: str, fork: str) -> None:
     """A child whose parent was killed stops by itself, as if it had been asked, also
     if processes with all that the parent had open go on."""
     source = """
@@ -100,15 +109,16 @@ def test_the_parent_is_killed(script, method: str) -> None:
             self.wait()
             say(current().reason.message.partition(",")[0])
 
-    def main(method):
+    def main(method, fork):
+        import ctypes
         for orphan in (Orphan(start_method=method), Orphan(start_method=method)):
             orphan.start()
             orphan.hear()
-        pid = os.fork()
+        pid = eval(fork)
         say(f"sibling {pid or os.getpid()}")
         time.sleep(1000)
     """
-    child = script(source, method)
+    child = script(source, method, fork)
     sibling = int(child.wait_line("sibling").split()[1])
     child.signal(signal.SIGKILL)
     for _ in range(2):
@@ -298,11 +308,12 @@ def test_reaped_by_other_code(works) -> None:
     works(source)
 
 
-def test_many_look_at_once(works) -> None:
+@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_many_look_at_once(works, rounds: int) -> None:
     """Threads that join, ask and poll at the same time all see the one end."""
     source = """
-    def main(method):
-        for n in range(100):
+    def main(rounds):
+        for n in range(int(rounds)):
             worker = ProcessWorker(
                 target=os._exit, args=(n % 7 + 1,), start_method="fork"
             )
@@ -322,16 +333,17 @@ def test_many_look_at_once(works) -> None:
                 thread.join(LIMIT)
             equal([n % 7 + 1] * 6, seen)
     """
-    works(source, "fork")
+    works(source, rounds)
 
 
-def test_signals_at_the_start(works) -> None:
+@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_signals_at_the_start(works, rounds: int) -> None:
     """SIGINT and SIGTERM in any moment of the child's beginning never cut it: the
     one does nothing, the other asks."""
     source = """
     import random
-    def main():
-        for n in range(100):
+    def main(rounds):
+        for n in range(int(rounds)):
             worker = ProcessWorker(target=nothing, start_method="fork")
             if n % 2:
                 worker = Quiet(start_method="fork")
@@ -351,10 +363,10 @@ def test_signals_at_the_start(works) -> None:
     class Quiet(ProcessWorker):
         def run(self): self.wait()
     """
-    works(source)
+    works(source, rounds)
 
 
-def test_two_hundred_of_them(works) -> None:
+def test_nothing_is_left_of_some(works) -> None:
     """Nothing is left of workers that have ended: no descriptor, thread or process."""
     works(CYCLES, "fork", 20)
 

@@ -98,6 +98,7 @@ def test_report_and_stragglers(works) -> None:
     works(source)
 
 
+@pytest.mark.slow
 def test_many_short_ones_with_one_killer(works) -> None:
     """A killer forgets process workers that have ended, so a server may start them
     without end; they keep no more descriptors than multiprocessing does."""
