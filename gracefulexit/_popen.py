@@ -123,7 +123,7 @@ class Popen(subprocess.Popen[AnyStr]):
     def _lead(self, args: Any) -> None:
         self.name = f"{_program(args)} (pid {self.pid})"
         self._leader = Leader(self.pid)
-        self._course = Course(self.name, self._run_schedule)
+        self._course = Course()
 
     def _register(self) -> None:
         killer = current()
@@ -150,7 +150,7 @@ class Popen(subprocess.Popen[AnyStr]):
 
     def _note_end(self) -> None:
         self.returncode = self._leader.status
-        if not self._under_way():
+        if not self._course.under_way:
             self._leave_killer()
 
     def _leave_killer(self) -> None:
@@ -200,11 +200,11 @@ class Popen(subprocess.Popen[AnyStr]):
         From any thread, from a Python signal handler. Once more does nothing, and
         so does a program that has been waited for.
         """
-        self._course.begin()
+        self._course.begin(self.name, self._run_schedule)
 
     def is_alive(self) -> bool:
         """Is it running, or a stop of its group under way?"""
-        return self.poll() is None or self._under_way()
+        return self.poll() is None or self._course.under_way
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, and with it a stop that is under way, or for
@@ -212,13 +212,9 @@ class Popen(subprocess.Popen[AnyStr]):
         timeout = _checks.timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         if self._leader.wait(timeout):
-            if self._course.begun:
-                left = None if until is None else max(0.0, until - time.monotonic())
-                self._course.over.wait(left)
+            left = None if until is None else max(0.0, until - time.monotonic())
+            self._course.wait(left)
             self._note_end()
-
-    def _under_way(self) -> bool:
-        return self._course.begun and not self._course.over.is_set()
 
     # ---- the stop, on a thread of its own -----------------------------------
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from _thread import start_new_thread
 from collections.abc import Callable, Iterable
@@ -197,33 +196,32 @@ def _parse_seconds(item: Any) -> float:
 
 class Course:
     """One stop by a schedule, on a thread of its own. Any thread may call any
-    method; main in a Python signal handler may, too.
+    method; main in a Python signal handler may, too."""
 
-    run: the whole of it, which may block.
-    """
-
-    def __init__(self, name: str, run: Callable[[], Any]) -> None:
-        self._job = Job(f"the stop of {name}", run)
-        self._lane = Lane("stop")
-        self._first: dict[str, object] = {}
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
 
     @property
-    def begun(self) -> bool:
-        return bool(self._first)
+    def under_way(self) -> bool:
+        """Has it begun, and not ended?"""
+        job = self._jobs.get("first")
+        return job is not None and not job.over.is_set()
 
-    @property
-    def over(self) -> threading.Event:
-        """Set when it has ended."""
-        return self._job.over
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for its end if it has begun; is it not under way?"""
+        job = self._jobs.get("first")
+        return job is None or job.over.wait(timeout)
 
-    def begin(self) -> None:
-        """Begin it, unless that was done before; returns at once."""
-        me = object()
-        if self._first.setdefault("begun by", me) is not me:
+    def begin(self, name: str, run: Callable[[], Any]) -> None:
+        """Run that unless it has begun before; returns at once."""
+        once = [run]  # not kept: it keeps whom it stops
+        job = Job(f"the stop of {name}", lambda: once.pop()())
+        if self._jobs.setdefault("first", job) is not job:
             return
+        lane = Lane("stop")
         try:
             # Thread.start() takes locks of `threading`, which main may hold where
             # a handler interrupts it; on a thread of its own it can wait for them.
-            start_new_thread(self._lane.submit, (self._job,))
+            start_new_thread(lane.submit, (job,))
         except RuntimeError:  # no new threads any more: better here than not at all
-            self._lane.submit(self._job)
+            lane.submit(job)

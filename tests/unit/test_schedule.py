@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import signal
 import threading
+import weakref
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from probe import until
 
 from gracefulexit._schedule import Course, Schedule
 
@@ -257,38 +260,65 @@ def test_a_course_is_begun_once() -> None:
         ran.append(threading.current_thread())
         assert go.wait(LIMIT)
 
-    course = Course("x", run)
-    assert not course.begun
-    course.begin()
-    assert course.begun
-    course.begin()
-    assert not course.over.is_set()
+    course = Course()
+    assert not course.under_way
+    assert course.wait(0)
+    course.begin("x", run)
+    assert course.under_way
+    course.begin("x", run)
+    assert not course.wait(0)
     go.set()
-    assert course.over.wait(LIMIT)
+    assert course.wait(LIMIT)
+    assert not course.under_way
+    course.begin("x", run)
+    assert not course.under_way
 
     assert [thread.name for thread in ran] == ["gracefulexit-stop"]
 
 
 def test_beginning_takes_no_lock_of_threading() -> None:
     """A Python signal handler may have interrupted main inside Thread.start()."""
-    course = Course("x", lambda: None)
+    course = Course()
     with threading._active_limbo_lock:  # type: ignore[attr-defined]
-        course.begin()
-        assert not course.over.is_set()
+        course.begin("x", lambda: None)
+        assert course.under_way
 
-    assert course.over.wait(LIMIT)
+    assert course.wait(LIMIT)
+
+
+def test_a_course_that_is_over_keeps_nobody() -> None:
+    """What it stopped is freed with its last user."""
+
+    class Stopped:
+        def __init__(self) -> None:
+            self.course = Course()
+            self.course.begin("x", self.run)
+
+        def run(self) -> None: ...
+
+    stopped = Stopped()
+    assert stopped.course.wait(LIMIT)
+    until(
+        lambda: "gracefulexit-stop" not in {t.name for t in threading.enumerate()},
+        "the runner's end",
+    )
+    gone = weakref.ref(stopped)
+    del stopped
+
+    assert gone() is None
 
 
 def test_many_begin_at_once() -> None:
     """One of them has begun it."""
     for _ in range(100):
         ran: list[int] = []
-        course = Course("x", lambda ran=ran: ran.append(1))
-        threads = [threading.Thread(target=course.begin) for _ in range(4)]
+        course = Course()
+        begin = functools.partial(course.begin, "x", functools.partial(ran.append, 1))
+        threads = [threading.Thread(target=begin) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert course.over.wait(LIMIT)
+        assert course.wait(LIMIT)
 
         assert ran == [1]
