@@ -49,8 +49,16 @@ class Site:
         return pid
 
     def release(self) -> None:
-        """Let that program finish; it is there, so this does not wait."""
-        os.close(os.open(self.go, os.O_WRONLY))
+        """Let that program finish."""
+
+        def opened() -> bool:
+            try:
+                os.close(os.open(self.go, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError:  # nobody reads it yet
+                return False
+            return True
+
+        until(opened, "the program of the build reads")
 
     def request(self, port: int) -> http.client.HTTPResponse:
         """One that is in flight: its head is here, its body does not fit in."""
