@@ -836,3 +836,121 @@ def test_bad_input(checks, call: str, says: str) -> None:
     )
 
     assert done.out.startswith(says)
+
+
+# ---- races ---------------------------------------------------------------------
+
+# Whoever signals a group, its number is still ours: the leader has not been reaped.
+GUARDED = """
+import random
+killpg, sent, wrong = os.killpg, [], []
+def guarded(group, signum):
+    try:
+        os.waitid(os.P_PID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        wrong.append(group)
+        raise ProcessLookupError from None
+    sent.append(signum)
+    killpg(group, signum)
+os.killpg = guarded
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["poll", "wait", "wait(LIMIT)", "communicate", "join"])
+def test_a_stop_at_any_moment_of_its_end(checks, way: str) -> None:
+    """The program ends, somebody waits for it, a stop begins, all at about the same
+    time: the status is right, nobody is left, and no stranger is signalled."""
+    checks(
+        GUARDED
+        + textwrap.dedent(
+            f"""
+            def waits(p):
+                if {way!r} == "poll":
+                    until(lambda: p.poll() is not None, "the end")
+                elif {way!r} == "wait(LIMIT)":
+                    p.wait(LIMIT)
+                else:
+                    getattr(p, {way!r})()
+            told = 0
+            for n in range(100):
+                p = Popen(["sh", "-c", "read x; exit 3"], stdin=PIPE)
+                others = [
+                    threading.Thread(target=waits, args=(p,)),
+                    threading.Thread(target=p.shutdown),
+                ]
+                def ends():
+                    os.write(p.stdin.fileno(), b"x\\n")
+                others.insert(random.randrange(3), threading.Thread(target=ends))
+                for thread in others:
+                    thread.start()
+                    if random.random() < 0.5:
+                        time.sleep(random.random() / 500)
+                for thread in others:
+                    thread.join(LIMIT)
+                    assert not thread.is_alive()
+                p.join(LIMIT)
+                assert not p.is_alive()
+                assert p.returncode in (3, -15), p.returncode
+                told += p.returncode == -15
+                until(lambda: not os.path.exists(f"/proc/{{p.pid}}"), "reaped")
+                p.stdin.close()
+            equal([], wrong)
+            print("told", told)
+            """
+        )
+    )
+
+
+@pytest.mark.slow
+def test_many_groups_at_once(checks) -> None:
+    """Twenty programs, with a child each that does not end by SIGTERM, are stopped
+    side by side, and nothing is left: no process, thread or descriptor."""
+    checks(
+        GUARDED
+        + textwrap.dedent(
+            """
+            before = state()
+            with GracefulKiller() as killer:
+                programs, others = [], []
+                for _ in range(20):
+                    p = Popen(
+                        LEAVES_ONE, stdin=PIPE, stdout=PIPE, text=True,
+                        stop=("TERM", 0.1, "KILL"),
+                    )
+                    said(p.stdout, "hears")
+                    p.stdin.write("go on\\n")
+                    p.stdin.flush()
+                    others.append(int(p.stdout.readline()))
+                    programs.append(p)
+                killer.stop()
+            equal({-15}, {p.returncode for p in programs})
+            equal([], wrong)
+            equal(20, sent.count(9))
+            for pid in others:
+                until_ended(pid)
+            for p in programs:
+                p.communicate()
+            equal({}, changes(before))
+            """
+        )
+    )
+
+
+@pytest.mark.slow
+def test_shutdown_in_a_signal_handler(checks) -> None:
+    """From a Python signal handler, whatever main holds: it returns, every time."""
+    checks(
+        """
+        for n in range(100):
+            p = Popen(["sleep", "1000"])
+            def handler(*_):
+                p.shutdown()
+            signal.signal(SIGUSR1, handler)
+            for lock in (threading._active_limbo_lock, p._leader._lock, p._lock):
+                with lock:
+                    send(SIGUSR1)
+            equal(-15, p.wait(LIMIT))
+            p.join(LIMIT)
+        """
+    )
