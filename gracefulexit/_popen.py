@@ -16,12 +16,13 @@ from typing import IO, Any, AnyStr, Literal, overload
 from . import _checks
 from ._killer import GracefulKiller, current, stop_descriptor, time_for_workers
 from ._leader import Leader
+from ._members import Grouped
 from ._schedule import Course, Schedule, Step, Steps, describe
 
 log = logging.getLogger("gracefulexit")
 
 
-class Popen(subprocess.Popen[AnyStr]):
+class Popen(subprocess.Popen[AnyStr], Grouped):
     """A ``subprocess.Popen`` that Ctrl-C does not cut, and that stops when we do.
 
     The program leads a process group of its own, so the Ctrl-C of the terminal
@@ -104,6 +105,7 @@ class Popen(subprocess.Popen[AnyStr]):
             )
         _lead_a_group(kwargs)
         self._killer: GracefulKiller | None = None
+        self._in_group: Any = None
         # Protects the next two; nothing blocks under it.
         self._lock = threading.RLock()
         self._communicating: set[object] = set()
@@ -131,6 +133,16 @@ class Popen(subprocess.Popen[AnyStr]):
             with suppress(RuntimeError):  # closed at this moment: nobody to tell us
                 killer.add(self)
                 self._killer = killer
+
+    @property
+    def _group(self) -> Any:
+        return self._in_group
+
+    @_group.setter
+    def _group(self, group: Any) -> None:
+        # The group asks it in its turn, and the killer asks the group.
+        self._in_group = group
+        self._leave_killer()
 
     # ---- as subprocess.Popen ------------------------------------------------
 

@@ -198,7 +198,7 @@ class WorkerGroup(Grouped):
         if killer is not None and self._group is None:
             killer.add(self)
         for member in self._members.snapshot():
-            if getattr(member.thread, "ident", None) is None:
+            if isinstance(member.thread, WorkerGroup) or not member.started():
                 member.thread.start()  # type: ignore[attr-defined]
 
     def stop(self) -> None:

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_signals", "_stopfd"),
     },
     "_workers": {"_checks", "_killer", "_members"},
-    "_popen": {"_checks", "_killer", "_leader", "_schedule"},
+    "_popen": {"_checks", "_killer", "_leader", "_members", "_schedule"},
     "_worker_child": {
         *("_checks", "_errors", "_interrupt", "_killer", "_process", "_worker_link"),
     },

@@ -627,6 +627,31 @@ def test_killers_keep_nobody(checks) -> None:
     )
 
 
+def test_in_a_group(checks) -> None:
+    """A group takes it over from the killer, and asks it in its turn: here after the
+    thread that feeds it has ended."""
+    checks(
+        """
+        ended = []
+        class Feeder(Worker):
+            def run(self):
+                self.wait()
+                ended.append(p.poll())
+        with GracefulKiller() as killer:
+            p = Popen(SLEEPS, stdout=PIPE, text=True)
+            said(p.stdout)
+            group = WorkerGroup(p, Feeder(), WorkerGroup(), ordered=True)
+            equal((), killer.report().workers)
+            group.start()
+            equal(["WorkerGroup"], [w.name for w in killer.report().workers])
+            killer.stop()
+        equal([None], ended)
+        equal(-15, p.returncode)
+        p.stdout.close()
+        """
+    )
+
+
 def test_it_cannot_be_started(checks) -> None:
     """The error is subprocess's, and nothing is registered."""
     checks(
@@ -653,14 +678,19 @@ def test_a_handler_raises_while_it_starts(checks) -> None:
         import warnings
         warnings.simplefilter("ignore", DeprecationWarning)
         class Enough(Exception): pass
-        def handler(*_): raise Enough
+        def handler(signum, frame):
+            # Not in a hook after the fork, where it would only be printed.
+            if frame.f_code.co_name == "_execute_child":
+                raise Enough
         signal.signal(SIGUSR1, handler)
         reader, writer = os.pipe()
         def before_exec():
             signal.signal(SIGUSR1, SIG_DFL)
             os.write(writer, b"%d\\n" % os.getpid())
-            os.kill(os.getppid(), SIGUSR1)
-            time.sleep(1000)
+            parent = os.getppid()
+            while True:
+                os.kill(parent, SIGUSR1)
+                time.sleep(0.01)
         with GracefulKiller():
             try:
                 Popen("true", preexec_fn=before_exec, stop=("KILL",))
