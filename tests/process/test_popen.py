@@ -336,7 +336,9 @@ def test_ctrl_c_without_a_killer(program) -> None:
         program,
         """
         try:
-            with Popen(SLEEPS) as p:
+            with Popen(SLEEPS, stdout=PIPE, text=True) as p:
+                said(p.stdout)
+                print("ready", flush=True)
                 p.wait()
         except KeyboardInterrupt:
             print("status", p.returncode, flush=True)
