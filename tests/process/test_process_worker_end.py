@@ -118,7 +118,8 @@ def test_the_parent_is_killed(script, method: str, fork: str) -> None:
         say(f"sibling {pid or os.getpid()}")
         time.sleep(1000)
     """
-    child = script(source, method, fork)
+    quiet = ["-W", "ignore::DeprecationWarning"]  # 3.12 on: of forks beside threads
+    child = script(source, method, fork, options=quiet)
     sibling = int(child.wait_line("sibling").split()[1])
     child.signal(signal.SIGKILL)
     for _ in range(2):

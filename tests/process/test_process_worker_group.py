@@ -304,7 +304,7 @@ BAD = {
     "ProcessWorker(stop=(1, 'ASK', 1, 'KILL'))": "begin it with 'ASK'",
     "ProcessWorker(start_method='vfork')": "ValueError: start_method is one of 'fork'",
     "ProcessWorker().on_stop(None)": "TypeError: on_stop hook must be callable",
-    "ProcessWorker().on_stop(print, nothing=1)": "TypeError",
+    "ProcessWorker().on_stop(len, nothing=1)": "TypeError",
     "ProcessWorker().wait(float('nan'))": "ValueError: timeout",
     "of(interval=-1).start()": "ValueError: interval must be 0 or more seconds",
     "of(stop=('ASK',)).start()": "ValueError: a schedule must end with 'KILL'",
