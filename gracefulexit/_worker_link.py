@@ -199,10 +199,6 @@ class Link:
                 self._wake.write()
                 self._poke.write()
 
-    def poke(self) -> None:
-        with self._lock:
-            self._poke.write()
-
     def drain(self) -> None:
         self._poke.drain()
 

@@ -36,12 +36,11 @@ class ParentSide:
 
     def shutdown(self) -> None:
         """Also from a Python signal handler: takes no lock that main may hold."""
-        again = self.asked
         self.flag.note()
         # In this order: start() sees the flag, or we see its link.
         link = self._link
         if link is not None:
-            link.poke() if again else link.ask()
+            link.ask()
 
     def on_stop(self, hook: Hook) -> None:
         if self._link is not None:

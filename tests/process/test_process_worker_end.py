@@ -220,14 +220,23 @@ def test_what_is_no_failure(works) -> None:
                 "killer's exit": current().exit,
                 "stop and exit": lambda: (current().stop(), current().exit()),
                 "checkpoint": lambda: (self.shutdown(), current().checkpoint()),
+                "TERM, checkpoint": lambda: (self.term(), current().checkpoint()),
+                "TERM, exit": lambda: (self.term(), current().exit()),
             }[self.name]()
+
+        def term(self):
+            os.kill(os.getpid(), SIGTERM)
+            equal(True, self.wait(LIMIT))
 
     class Asked(ProcessWorker):
         def run(self):
             self.wait()
             sys.exit(3)
 
-    WAYS = "return", "exit", "killer's exit", "stop and exit", "checkpoint"
+    WAYS = (
+        *("return", "exit", "killer's exit", "stop and exit", "checkpoint"),
+        *("TERM, checkpoint", "TERM, exit"),
+    )
 
     def main():
         with GracefulKiller(grace=LIMIT) as killer:
@@ -277,6 +286,7 @@ def test_main_returns(script, daemon: bool) -> None:
             say("ending")
 
     def main(daemon):
+        import multiprocessing.util  # its exit function is called after the killer's
         threading._register_atexit(say, "over")  # called after the killer's own
         killer = GracefulKiller(grace=LIMIT)
         worker = Told(start_method="fork", daemon=daemon == "True")
@@ -292,7 +302,10 @@ def test_main_returns(script, daemon: bool) -> None:
 
     assert done.err == ""
     assert done.status == (0 if daemon else -signal.SIGTERM)
-    assert set(done.out.splitlines()) == {"ending", "hook", "main has returned", "over"}
+    lines = done.out.splitlines()
+    if not daemon:
+        assert lines.index("ending") < lines.index("hook")  # the killer was alive
+    assert set(lines) == {"ending", "hook", "main has returned", "over"}
 
 
 def test_reaped_by_other_code(works) -> None:
