@@ -312,7 +312,7 @@ def test_state_and_counts_of_lowlevel(passes) -> None:
         equal({"SIGINT": 0, "SIGTERM": 2}, lowlevel.counts("INT", "TERM"))
         killer.close()
         equal("running", lowlevel.state())
-        equal(["futex", "pipe"], lowlevel.backends())
+        equal(["futex", "pipe", "sigwait"], lowlevel.backends())
         """
     )
 

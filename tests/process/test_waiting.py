@@ -204,8 +204,8 @@ def test_wait_async(program) -> None:
 
 
 def test_wait_async_cancelled(passes) -> None:
-    """A cancelled wait_async() takes its reader off the loop and leaves the others
-    waiting."""
+    """A cancelled wait_async() leaves the others waiting, and none ever gives the loop
+    a descriptor to look at."""
     passes(
         """
         import asyncio
@@ -222,7 +222,6 @@ def test_wait_async_cancelled(passes) -> None:
             except asyncio.CancelledError:
                 pass
             equal(False, second.done())
-            equal(1, len(set(read) - before))
             second.cancel()
             try:
                 await second
