@@ -69,13 +69,26 @@ def info_from_core(raw: CoreInfo, message: str = "") -> SignalInfo:
 
 
 def with_sender(info: SignalInfo) -> SignalInfo:
-    """Add the sender's command line, if it can still be read. Does file I/O."""
-    if info.si_pid <= 0 or info.sender is not None:
+    """Add the sender's command line, if it can still be read, and is not our own.
+    Does file I/O."""
+    if info.si_pid in (0, -1, os.getpid()) or info.sender is not None:
         return info
     try:
-        with open(f"/proc/{info.si_pid}/cmdline", "rb") as f:
-            words = f.read(200).rstrip(b"\0").split(b"\0")
+        text = _read(f"/proc/{info.si_pid}/cmdline")
     except OSError:
         return info
+    words = text.rstrip(b"\0").split(b"\0")
     line = b" ".join(words).decode("utf-8", "replace").strip()
     return replace(info, sender=line or None)
+
+
+def _read(path: str) -> bytes:
+    """Its beginning. The descriptor is closed only if it is still ours: another
+    thread may close all there are, and use the number again."""
+    fd = os.open(path, os.O_RDONLY)
+    ours = os.fstat(fd)
+    try:
+        return os.read(fd, 200)
+    finally:
+        if os.path.samestat(ours, os.fstat(fd)):
+            os.close(fd)
