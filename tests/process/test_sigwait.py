@@ -463,3 +463,17 @@ def test_sent_to_one_thread_from_outside(program) -> None:
 
     assert (done.status, done.err) == (0, "")
     assert done.out.endswith("reached the end\n")
+
+
+def test_example(start_child, root) -> None:
+    """The example's write is whole although the signal comes in the middle of it."""
+    child = start_child(root / "docs" / "examples" / "fragile_calls.py")
+    child.wait_line("transferring")
+    child.signal(signal.SIGTERM)
+    done = child.finish()
+
+    assert done.out.splitlines()[-2:] == [
+        "received 1000000 of 1000000",
+        "written in one call: True",
+    ]
+    assert done.status == -signal.SIGTERM
