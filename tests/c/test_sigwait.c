@@ -1,0 +1,289 @@
+/* sigwait mode: the thread takes what is blocked, and nothing is lost while
+ * that changes. */
+#include "core.h"
+
+#include "ge_sigwait.h"
+
+#include <sys/resource.h>
+
+#define RT (SIGRTMIN + 3)
+
+static sigset_t
+set_of(int first, int second)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    if (first != 0) {
+        (void)sigaddset(&set, first);
+    }
+    if (second != 0) {
+        (void)sigaddset(&set, second);
+    }
+    return set;
+}
+
+static int
+thread_takes(int first, int second)
+{
+    sigset_t set = set_of(first, second);
+
+    return ge_sigwait_set(&set);
+}
+
+static sigset_t
+block(int first, int second)
+{
+    sigset_t set = set_of(first, second), fresh;
+
+    ge_sigwait_block(&set, &fresh);
+    return fresh;
+}
+
+static bool
+blocked(int signum)
+{
+    sigset_t now;
+
+    CHECK_EQ(0, pthread_sigmask(SIG_BLOCK, NULL, &now));
+    return sigismember(&now, signum) == 1;
+}
+
+static void
+begin(int first, int second)
+{
+    if (!(ge_backends() & 1u << GE_SIGWAIT)) {
+        CHECK_SKIP("this build does not have the back end");
+    }
+    start(GE_SIGWAIT);
+    take(first, GE_ROLE_COUNT);
+    if (second != 0) {
+        take(second, GE_ROLE_COUNT);
+    }
+    CHECK_EQ(0, thread_takes(first, second));
+    (void)block(first, second);
+}
+
+static void
+each_is_taken_and_interrupts_nothing(void)
+{
+    struct sending *s = shared(sizeof *s);
+    pid_t sender;
+
+    begin(SIGUSR1, 0);
+    sender = send_from_outside(s, SIGUSR1, 1);
+    for (unsigned n = 1; n <= 1000; n++) {
+        WAIT_FOR(ge_count(SIGUSR1) >= n);
+        CHECK_EQ(n, ge_count(SIGUSR1));
+        CHECK_EQ(0, poll(NULL, 0, n % 50 == 0));
+        (void)atomic_fetch_add(&s->seen, 1);
+    }
+    end_sending(s, sender);
+    WAIT_FOR(ge_count(SIGUSR1) == atomic_load(&s->sent));
+}
+
+static void
+a_thread_that_does_not_block_takes_them_too(void)
+{
+    begin(SIGUSR1, 0);
+    mask(SIG_UNBLOCK, SIGUSR1);
+    for (unsigned n = 1; n <= 1000; n++) {
+        CHECK_EQ(0, kill(getpid(), SIGUSR1));
+        WAIT_FOR(ge_count(SIGUSR1) == n);
+    }
+}
+
+static void
+changing_what_is_taken_loses_nothing(void)
+{
+    struct sending *s = shared(sizeof *s);
+    pid_t sender;
+
+    begin(RT, 0);
+    sender = send_from_outside(s, RT, 100);
+    for (int n = 0; n < 1000; n++) {
+        CHECK_EQ(0, thread_takes(RT, n % 2 == 0 ? SIGUSR2 : 0));
+        atomic_store(&s->seen, (unsigned)ge_count(RT));
+    }
+    atomic_store(&s->stop, 1);
+    end_sending(s, sender);
+    WAIT_FOR(ge_count(RT) == atomic_load(&s->sent));
+}
+
+static void
+what_is_pending_at_the_end_goes_to_the_handler(void)
+{
+    begin(RT, 0);
+    for (unsigned n = 1; n <= 300; n++) {
+        sigset_t set = set_of(RT, 0);
+
+        CHECK_EQ(0, kill(getpid(), RT));
+        ge_sigwait_unblock(&set);
+        CHECK_EQ(0, thread_takes(0, 0));
+        WAIT_FOR(ge_count(RT) == n);
+        CHECK(!ge_sigwait_takes(RT));
+        CHECK_EQ(0, thread_takes(RT, 0));
+        (void)block(RT, 0);
+    }
+}
+
+static atomic_uint owner_runs;
+
+static void
+owner(int signum)
+{
+    (void)signum;
+    (void)atomic_fetch_add(&owner_runs, 1);
+}
+
+static void
+a_stranger_gets_what_is_his(void)
+{
+    begin(SIGUSR1, 0);
+    handle(SIGUSR1, owner);
+    for (unsigned n = 1; n <= 300; n++) {
+        CHECK_EQ(0, kill(getpid(), SIGUSR1));
+        WAIT_FOR(atomic_load(&owner_runs) == n);
+    }
+    CHECK_EQ(0, ge_count(SIGUSR1));
+}
+
+/* As when another thread closes a killer while main is in a system call. */
+static void
+the_previous_owner_gets_what_main_still_blocks(void)
+{
+    handle(SIGUSR1, owner);
+    begin(SIGUSR1, 0);
+    drop(SIGUSR1);
+    for (unsigned n = 1; n <= 300; n++) {
+        CHECK_EQ(0, kill(getpid(), SIGUSR1));
+        WAIT_FOR(atomic_load(&owner_runs) == n);
+    }
+    CHECK(blocked(SIGUSR1));
+}
+
+static void
+default_over_ours(void *unused)
+{
+    (void)unused;
+    begin(SIGUSR1, 0);
+    handle(SIGUSR1, SIG_DFL);
+    CHECK_EQ(0, kill(getpid(), SIGUSR1));
+    for (;;) {
+        (void)poll(NULL, 0, 1000);
+    }
+}
+
+static void
+the_default_action_ends_the_process(void)
+{
+    CHECK_DIED_OF(SIGUSR1, status_of(default_over_ours, NULL));
+}
+
+static void
+be_a_clean_child(void *unused)
+{
+    (void)unused;
+    CHECK(!blocked(SIGUSR1));
+    CHECK(blocked(SIGUSR2)); /* that was not our doing */
+    ge_fork_child(0);
+    CHECK(!ge_sigwait_takes(SIGUSR1));
+    CHECK_EQ(0, thread_takes(0, 0));
+}
+
+static void
+children_of_fork_are_clean(void)
+{
+    mask(SIG_BLOCK, SIGUSR2);
+    begin(SIGUSR1, 0);
+    CHECK_EQ(0,
+             poll(NULL, 0, 10 * CORE_SLOW)); /* see start_and_let_it_turn() */
+    CHECK_EXITED(0, status_of(be_a_clean_child, NULL));
+    CHECK(blocked(SIGUSR1));
+}
+
+static void
+paused_and_resumed(void)
+{
+    struct ge_unblocked was;
+
+    begin(SIGUSR1, SIGUSR2);
+    for (unsigned n = 1; n <= 300; n++) {
+        ge_sigwait_pause(&was);
+        CHECK(!blocked(SIGUSR1));
+        CHECK_EQ(0, raise(SIGUSR1));
+        WAIT_FOR(ge_count(SIGUSR1) == n);
+        ge_sigwait_resume(&was);
+        CHECK(blocked(SIGUSR1));
+        CHECK(blocked(SIGUSR2));
+    }
+    ge_sigwait_pause(&was);
+    CHECK_EQ(0, thread_takes(SIGUSR2, 0));
+    ge_sigwait_resume(&was);
+    CHECK(!blocked(SIGUSR1)); /* let go of meanwhile */
+    CHECK(blocked(SIGUSR2));
+}
+
+static void
+what_was_blocked_before_is_not_ours(void)
+{
+    sigset_t fresh;
+
+    mask(SIG_BLOCK, SIGUSR2);
+    begin(SIGUSR1, 0);
+    fresh = block(SIGHUP, SIGUSR2);
+    CHECK_EQ(1, sigismember(&fresh, SIGHUP));
+    CHECK_EQ(0, sigismember(&fresh, SIGUSR2));
+}
+
+static void
+started_and_ended_often(void)
+{
+    int before;
+
+    begin(SIGUSR1, 0);
+    before = entries_in("/proc/self/task");
+    for (int n = 0; n < 500; n++) {
+        CHECK_EQ(0, thread_takes(0, 0));
+        CHECK_EQ(0, thread_takes(SIGUSR1, 0));
+        CHECK_EQ(0, thread_takes(SIGUSR1, 0)); /* nothing to do */
+    }
+    WAIT_FOR(entries_in("/proc/self/task") == before);
+}
+
+static void
+without_a_thread_nothing_changes(void)
+{
+    struct rlimit none = { 0, 0 };
+
+    if (CORE_SLOW > 1) {
+        CHECK_SKIP("sanitizers need address space themselves");
+    }
+    begin(SIGUSR1, SIGUSR2);
+    none.rlim_max = RLIM_INFINITY;
+    CHECK_EQ(0, setrlimit(RLIMIT_AS, &none));
+    CHECK_EQ(-EAGAIN, thread_takes(SIGUSR1, SIGHUP));
+    CHECK(ge_sigwait_takes(SIGUSR2));
+    CHECK(!ge_sigwait_takes(SIGHUP));
+    CHECK_EQ(0, thread_takes(SIGUSR1, 0)); /* fewer needs none */
+    CHECK(!ge_sigwait_takes(SIGUSR2));
+    CHECK_EQ(0, kill(getpid(), SIGUSR1));
+    WAIT_FOR(ge_count(SIGUSR1) == 1);
+    CHECK_EQ(0, thread_takes(0, 0));
+}
+
+static const struct check_case cases[] = {
+    CASE_WITHIN(each_is_taken_and_interrupts_nothing, 60),
+    CASE_WITHIN(a_thread_that_does_not_block_takes_them_too, 60),
+    CASE_WITHIN(changing_what_is_taken_loses_nothing, 60),
+    CASE_WITHIN(what_is_pending_at_the_end_goes_to_the_handler, 60),
+    CASE(a_stranger_gets_what_is_his),
+    CASE(the_previous_owner_gets_what_main_still_blocks),
+    CASE(the_default_action_ends_the_process),
+    CASE(children_of_fork_are_clean),
+    CASE(paused_and_resumed),
+    CASE(what_was_blocked_before_is_not_ours),
+    CASE_WITHIN(started_and_ended_often, 60),
+    CASE(without_a_thread_nothing_changes),
+};
+CHECK_MAIN(cases)
