@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,16 +59,20 @@ class Sigwait:
         # By thread, what it blocks for our sake, and did not before us.
         self._fresh: dict[int, set[int]] = {}
         self._masked: set[int] = set()  # by any thread, since the last wrapping
+        # Threads that have unblocked all, as they have told themselves: the kernel
+        # shows what the C library blocks for a moment, too.
+        self._clean: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._wrappers: dict[Any, Any] = {}  # of each function that it stands for
 
     def grow(self, signums: Iterable[int]) -> None:
         """Take these as well; our handler is in place for them."""
         wanted = self.taken.union(signums)
         if wanted != self.taken or self.dirty:
-            self._wrap()
             before, self.dirty = self.taken, True
+            self._wrap()
             self.taken = wanted
             self._masked |= wanted
+            self._clean.clear()
             _core.sigwait_set(wanted | self._blocked_in_main())
             self._here(before)
             self._follow_in_main()
@@ -95,6 +100,7 @@ class Sigwait:
         _core.block(self.taken, fresh)
         if not self.taken:
             self._fresh.pop(me, None)
+            self._clean.add(threading.current_thread())
 
     def _blocked_in_main(self) -> set[int]:
         """The thread takes what main blocks, and gives it to whom it belongs, even if
@@ -151,11 +157,11 @@ class Sigwait:
             _core.sigwait_forget()
 
     def _blocked_by_others(self) -> bool:
-        threads = _threads()
+        here, threads = threading.current_thread(), _threads()
         return any(
             not threads or self._masked & threads.get(t.native_id or 0, ("", set()))[1]
             for t in threading.enumerate()
-            if t is not threading.current_thread() and not _is_ours(t.name)
+            if t is not here and t not in self._clean and not _is_ours(t.name)
         )
 
     def _restore(self) -> None:
