@@ -13,6 +13,7 @@ IMPORTS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["main", "another thread"])
 def test_close_gives_all_back(passes, where: str) -> None:
     """close() gives back the mask of main and Python's functions, wherever it is
@@ -128,6 +129,7 @@ def test_no_thread_to_be_had(passes, thread: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_interrupted_constructor(passes) -> None:
     """An exception of another handler in the middle of the constructor or of close()
     leaves no mask, no function and no thread behind."""
@@ -140,6 +142,9 @@ def test_interrupted_constructor(passes) -> None:
         signal.signal(signal.SIGALRM, late)
         GracefulKiller().close()
         before = calm()
+        # Thread.start() of CPython, interrupted, leaves its thread in the list; the
+        # kernel's count of threads is the one that tells.
+        del before["threads"]
         interrupted = 0
         for n in rounds(300, lambda: interrupted):
             killer = None
