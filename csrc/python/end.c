@@ -176,23 +176,38 @@ send(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* A call that the parent of a fork has asked for is the parent's: the child
+ * would act on what it has not yet forgotten, and wait for a lock of a thread
+ * that is not there. */
 static int
-run_pending(void *callable)
+run_pending(void *call)
 {
-    PyObject *result = PyObject_CallNoArgs((PyObject *)callable);
+    PyObject *callable, *result;
+    int pid, status = 0;
 
-    Py_DECREF((PyObject *)callable);
-    Py_XDECREF(result);
-    /* A signal that came meanwhile: main may be about to go back into a system
-     * call, where nobody would look any more. */
-    return result == NULL ? -1 : PyErr_CheckSignals();
+    if (PyArg_ParseTuple((PyObject *)call, "Oi", &callable, &pid) &&
+        pid == (int)getpid()) {
+        result = PyObject_CallNoArgs(callable);
+        Py_XDECREF(result);
+        /* A signal that came meanwhile: main may be about to go back into a
+         * system call, where nobody would look any more. */
+        status = result == NULL ? -1 : PyErr_CheckSignals();
+    }
+    Py_DECREF((PyObject *)call);
+    return status;
 }
 
 int
 gepy_in_main_soon(PyObject *callable)
 {
-    if (Py_AddPendingCall(run_pending, Py_NewRef(callable)) < 0) {
-        Py_DECREF(callable);
+    PyObject *call = Py_BuildValue("Oi", callable, (int)getpid());
+
+    if (call == NULL) {
+        PyErr_Clear();
+        return -1;
+    }
+    if (Py_AddPendingCall(run_pending, call) < 0) {
+        Py_DECREF(call);
         return -1;
     }
     return 0;
