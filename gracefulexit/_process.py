@@ -229,6 +229,8 @@ class Process:
             try:
                 self._dispatcher.start()
             except RuntimeError:
+                # Not started; or started, and wait() of CPython was interrupted.
+                self._dispatcher.quit()
                 self._dispatcher = None
                 raise
 
