@@ -229,7 +229,8 @@ class Process:
             try:
                 self._dispatcher.start()
             except RuntimeError:
-                # Not started; or started, and wait() of CPython was interrupted.
+                # Not started; or started, and wait() of CPython was interrupted,
+                # which may leave the thread before its run() for ever.
                 self._dispatcher.quit()
                 self._dispatcher = None
                 raise
