@@ -296,7 +296,7 @@ def test_fork_at_any_moment(passes, where: str, on_fork: str) -> None:
                 equal(set(), blocked())
         wanted = -SIGTERM if sys.argv[1] == "reset" else 0
         def fork_and_check():
-            for n in range(40):
+            for n in range(100):
                 pid = os.fork()
                 if not pid:
                     signal.alarm(int(LIMIT))
