@@ -74,21 +74,9 @@ def with_sender(info: SignalInfo) -> SignalInfo:
     if info.si_pid in (0, -1, os.getpid()) or info.sender is not None:
         return info
     try:
-        text = _read(f"/proc/{info.si_pid}/cmdline")
+        cmdline = _core.read_file(f"/proc/{info.si_pid}/cmdline", 200)
     except OSError:
         return info
-    words = text.rstrip(b"\0").split(b"\0")
+    words = cmdline.rstrip(b"\0").split(b"\0")
     line = b" ".join(words).decode("utf-8", "replace").strip()
     return replace(info, sender=line or None)
-
-
-def _read(path: str) -> bytes:
-    """Its beginning. The descriptor is closed only if it is still ours: another
-    thread may close all there are, and use the number again."""
-    fd = os.open(path, os.O_RDONLY)
-    ours = os.fstat(fd)
-    try:
-        return os.read(fd, 200)
-    finally:
-        if os.path.samestat(ours, os.fstat(fd)):
-            os.close(fd)

@@ -46,6 +46,7 @@ NOT_TAKEN = {
     *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT),
     *(signal.SIGTTIN, signal.SIGTTOU),
 }
+MOST_STATUS = 65536  # bytes: one line lists all groups of the user
 
 
 class Sigwait:
@@ -213,10 +214,11 @@ def _threads() -> dict[int, tuple[str, set[int]]]:
         return threads
     for tid in tids:
         try:
-            with open(f"{folder}/{tid}/status", errors="replace") as f:
-                lines = dict(line.rstrip("\n").partition(":\t")[::2] for line in f)
+            status = _core.read_file(f"{folder}/{tid}/status", MOST_STATUS)
         except OSError:
             continue  # it has ended
+        text = status.decode("utf-8", "replace")
+        lines = dict(line.partition(":\t")[::2] for line in text.split("\n"))
         if "SigBlk" in lines:
             bits = int(lines["SigBlk"], 16)
             blocked = {n for n in range(1, _core.NSIG) if bits >> (n - 1) & 1}

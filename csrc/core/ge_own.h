@@ -30,6 +30,11 @@ bool ge_own_close(struct ge_own *own);
  * SIGPIPE. Call from: any thread, a handler too. Returns whether it did. */
 bool ge_own_put(const struct ge_own *own, unsigned char byte);
 
+/* The first `most` bytes of a file, such as those of /proc. It is never waited
+ * for, and never what others have at the number meanwhile. Call from: any
+ * thread. Returns how many; -errno, -EBADF if the number was taken away. */
+ssize_t ge_own_read(const char *path, char *to, size_t most);
+
 /* Two connected ends, non-blocking, close-on-exec, at GE_LOWEST_FD or above:
  * `pair[0]` becomes readable when `pair[1]` is woken through. Poll it, and
  * empty it with ge_own_drain(). All or nothing. Returns 0; -errno.

@@ -1,4 +1,5 @@
-/* Descriptors that loops read: the user's, and the one of a stop. */
+/* Descriptors that loops read: the user's, and the one of a stop. And reading
+ * where others close what is ours. */
 #include "gepy.h"
 
 #include <errno.h>
@@ -156,6 +157,35 @@ stop_fd_close(PyObject *module, PyObject *arg)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(read_file_doc, "read_file(path, most, /)\n--\n\n"
+                            "Its first bytes, for files that never block.");
+
+static PyObject *
+read_file(PyObject *module, PyObject *args)
+{
+    const char *path;
+    Py_ssize_t most, n;
+    PyObject *bytes;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "sn:read_file", &path, &most)) {
+        return NULL;
+    }
+    bytes = PyBytes_FromStringAndSize(NULL, most);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    n = ge_own_read(path, PyBytes_AS_STRING(bytes), (size_t)most);
+    Py_END_ALLOW_THREADS
+    if (n < 0) {
+        Py_DECREF(bytes);
+        return gepy_raise((int)n, "read");
+    }
+    (void)_PyBytes_Resize(&bytes, n); /* NULL, with the error, if it fails */
+    return bytes;
+}
+
 PyMethodDef gepy_fds_methods[] = {
     { "fd_add", fd_add, METH_O, fd_add_doc },
     { "fd_remove", fd_remove, METH_O, fd_remove_doc },
@@ -163,5 +193,6 @@ PyMethodDef gepy_fds_methods[] = {
     { "stop_fd_open", stop_fd_open, METH_NOARGS, stop_fd_open_doc },
     { "stop_fd_whole", stop_fd_whole, METH_O, stop_fd_whole_doc },
     { "stop_fd_close", stop_fd_close, METH_O, stop_fd_close_doc },
+    { "read_file", read_file, METH_VARARGS, read_file_doc },
     { NULL, NULL, 0, NULL },
 };

@@ -209,6 +209,41 @@ emptied_by_mistake_a_stranger_keeps_all(void)
 #endif
 }
 
+static void
+a_file_is_read_from_its_beginning(void)
+{
+    char path[] = "/tmp/ge-file-XXXXXX", got[8] = "";
+    int fd = mkstemp(path), next = dup(fd);
+
+    CHECK_EQ(0, close(next));
+    CHECK_EQ(6, write(fd, "abcdef", 6));
+    CHECK_EQ(4, ge_own_read(path, got, 4));
+    CHECK_EQ(0, memcmp(got, "abcd\0\0\0\0", sizeof got));
+    CHECK_EQ(6, ge_own_read(path, got, sizeof got));
+    CHECK_EQ(0, unlink(path));
+    CHECK_EQ(-ENOENT, ge_own_read(path, got, sizeof got));
+    CHECK_EQ(next, dup(fd)); /* nothing is left open */
+}
+
+static void
+a_stream_is_neither_waited_for_nor_emptied(void)
+{
+    char folder[] = "/tmp/ge-own-XXXXXX", path[64], got[8] = "";
+    int fd;
+
+    CHECK(mkdtemp(folder) != NULL);
+    (void)snprintf(path, sizeof path, "%s/fifo", folder);
+    CHECK_EQ(0, mkfifo(path, 0600));
+    fd = open(path, O_RDWR); /* or the next open() waits for a writer */
+    CHECK(fd >= 0);
+    CHECK_EQ(-ESPIPE, ge_own_read(path, got, sizeof got));
+    CHECK_EQ(3, write(fd, "abc", 3));
+    CHECK_EQ(-ESPIPE, ge_own_read(path, got, sizeof got));
+    CHECK_EQ(3, bytes_in(fd));
+    CHECK_EQ(0, unlink(path));
+    CHECK_EQ(0, rmdir(folder));
+}
+
 /* ---- storms --------------------------------------------------------------
  * What the victims are dup()s of is kept out of the attacker's own reach.
  */
@@ -366,6 +401,8 @@ static const struct check_case cases[] = {
     CASE(what_has_the_number_now_is_not_closed),
     CASE(woken_by_mistake_a_stranger_gets_no_byte),
     CASE(emptied_by_mistake_a_stranger_keeps_all),
+    CASE(a_file_is_read_from_its_beginning),
+    CASE(a_stream_is_neither_waited_for_nor_emptied),
     CASE_WITHIN(pairs_in_a_storm, 60),
     CASE_WITHIN(heard_in_a_storm_futex, 60),
     CASE_WITHIN(heard_in_a_storm_pipe, 60),

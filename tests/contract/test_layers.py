@@ -89,6 +89,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_platform.h": set(),
     "core/ge_own.h": set(),
     "core/ge_own.c": {"compat/socketpair.h", "ge_own.h"},
+    "core/ge_own_read.c": {"ge_own.h"},
     "core/ge.h": {"ge_own.h"},
     "core/compat/socketpair.h": set(),
     "core/compat/socketpair.c": {"socketpair.h"},

@@ -184,6 +184,62 @@ victims.check()
     assert done.status == 0, done.err  # and log lines about fileno()
 
 
+@pytest.mark.parametrize("kind", ["waits", "does not wait", "has data", "pipe"])
+def test_file_of_the_sender_taken(attacked, kind: str) -> None:
+    """While the sender's name is read, the number of that file becomes that of somebody
+    else's socket or pipe: no call is lost or held up, nothing is taken out or told."""
+    attacked(
+        """
+        victims = Victims()
+        kind = sys.argv[1]
+        source = victims.full_reader if kind == "pipe" else victims.socket
+        os.set_blocking(source, kind == "waits")
+        if kind == "has data":
+            os.write(victims.peer, b"secret")
+        killer = GracefulKiller()
+        heard, senders = threading.Event(), set()
+        over = threading.Event()
+
+        @killer.on("USR2")
+        def hear(info):
+            senders.add(info.sender)
+            heard.set()
+
+        def attack():
+            while not over.is_set():
+                for fd in 3, 4, 5:
+                    try:
+                        os.dup2(source, fd)
+                    except OSError as e:  # the kernel is about to give it to us
+                        equal(errno.EBUSY, e.errno)
+                os.closerange(3, 6)
+
+        def call():
+            heard.clear()
+            send(SIGUSR2)
+            assert heard.wait(LIMIT), "not called"
+
+        attacker = threading.Thread(target=attack)
+        attacker.start()
+        for _ in range(100):
+            call()
+        over.set()
+        attacker.join()
+        os.closerange(3, 6)
+        true_one = " ".join([sys.executable, *sys.orig_argv[1:]])[:200]
+        assert all(s is None or true_one.startswith(s[:50]) for s in senders), senders
+        senders.clear()
+        call()
+        assert None not in senders
+        if kind == "has data":
+            equal(b"secret", os.read(victims.socket, 100))
+        killer.close()
+        victims.check()
+        """,
+        kind,
+    )
+
+
 def test_fileno_after_loss(attacked, backend: str) -> None:
     """fileno() gives a fresh descriptor, with one log line, when either end of the old
     one is gone; a loop that asks each time hears the stop."""
