@@ -149,7 +149,6 @@ def come_and_go():
         other = GracefulKiller("HUP")
         other.fileno()
         other.close()
-        time.sleep(random.random() / 100)
 
 def wait(results):
     results.append(killer.wait(LIMIT))
