@@ -69,9 +69,8 @@ def info_from_core(raw: CoreInfo, message: str = "") -> SignalInfo:
 
 
 def with_sender(info: SignalInfo) -> SignalInfo:
-    """Add the sender's command line, if it can still be read, and is not our own.
-    Does file I/O."""
-    if info.si_pid in (0, -1, os.getpid()) or info.sender is not None:
+    """Add the sender's command line, if it can still be read. Does file I/O."""
+    if info.si_pid <= 0 or info.sender is not None:
         return info
     try:
         cmdline = _core.read_file(f"/proc/{info.si_pid}/cmdline", 200)
