@@ -54,6 +54,23 @@ class Job:
         return "running" if self.started is not None else "not started"
 
 
+class Runner(threading.Thread):
+    """Works for a lane."""
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__(
+            target=lane._work, name=f"gracefulexit-{lane.name}", daemon=True
+        )
+        self._lane = lane
+        self.job: Job | None = None  # the latest
+
+    @property
+    def busy(self) -> bool:
+        """Does user code run here, or will it?"""
+        job = self.job
+        return job is None or job.ended is None or bool(self._lane._waiting)
+
+
 class Lane:
     """Jobs one after the other. Any thread may call any method.
 
@@ -91,15 +108,10 @@ class Lane:
             self._waiting.append(job)
             start = self._thread is None
             if start:
-                self._thread = self._new_thread()
+                self._thread = Runner(self)
         if start:
             self._start()
         return job
-
-    def _new_thread(self) -> threading.Thread:
-        return threading.Thread(
-            target=self._work, name=f"gracefulexit-{self.name}", daemon=True
-        )
 
     def _start(self) -> None:
         thread = self._thread
@@ -123,6 +135,8 @@ class Lane:
                     self._thread = self._current = None
                     return
                 job = self._current = self._waiting.popleft()
+                if isinstance(me, Runner):
+                    me.job = job
             job.run()
 
     def check(self, now: float) -> float | None:
@@ -138,7 +152,7 @@ class Lane:
             if left > 0 or job.ended is not None:
                 return max(left, 0.01)
             self._current = None
-            self._thread = self._new_thread() if self._waiting else None
+            self._thread = Runner(self) if self._waiting else None
             start = self._thread is not None
         if self._limit is not None:
             job.left_behind = True

@@ -22,6 +22,7 @@ from typing import Any
 
 from . import _core
 from ._layers import in_main_thread, layers
+from ._runners import Runner
 
 # What hands its thread's mask on to a child, or a signal to its thread alone:
 # (module, function). subprocess has bound the first one by another name; os.fork()
@@ -162,7 +163,7 @@ class Sigwait:
         return any(
             not threads or self._masked & threads.get(t.native_id or 0, ("", set()))[1]
             for t in threading.enumerate()
-            if t is not here and t not in self._clean and not _is_ours(t.name)
+            if t is not here and t not in self._clean and _may_make_children(t)
         )
 
     def _restore(self) -> None:
@@ -189,6 +190,10 @@ class Sigwait:
             if not (self.taken <= blocked or follows or _is_ours(name)):
                 older.append(f"thread {name!r}")
         return older
+
+
+def _may_make_children(thread: threading.Thread) -> bool:
+    return thread.busy if isinstance(thread, Runner) else not _is_ours(thread.name)
 
 
 def _is_ours(thread: str) -> bool:

@@ -39,6 +39,31 @@ def test_close_gives_all_back(passes, where: str) -> None:
     )
 
 
+def test_hook_that_outlives_the_killer(passes) -> None:
+    """A hook that was left behind still has our mask; its children have not."""
+    passes(
+        IMPORTS
+        + """
+        import subprocess
+        closed, over, found = threading.Event(), threading.Event(), []
+        def hook():
+            closed.wait(LIMIT)
+            look = ["grep", "SigBlk", "/proc/self/status"]
+            found.extend(subprocess.check_output(look).split()[1:])
+            over.set()
+        with GracefulKiller(backend="sigwait", hook_timeout=0.02) as killer:
+            killer.on_stop(hook)
+        closed.set()
+        assert over.wait(LIMIT), "the hook ends"
+        equal([b"0" * 16], found)
+        until(lambda: threading.active_count() == 1, "the hook's thread has ended")
+        with GracefulKiller(backend="sigwait") as killer:
+            killer.on_stop(lambda: None)
+        equal(untouched, functions())
+        """
+    )
+
+
 def test_closed_while_main_is_in_a_system_call(program) -> None:
     """Closed by another thread, the signal is its previous owner's at once, although
     main, in a C call that Python does not interrupt, still blocks it."""
