@@ -145,12 +145,15 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
 
     def _start_fresh(self) -> None:
         self.event = threading.Event()
-        self._members = Members()
         self._hooks = Hooks(self._hook_timeout)
         self._callbacks = Callbacks(self._hook_timeout)
         self._stop_fd = StopDescriptor()
         for signum in self.signals:
             self._callbacks.begin(signum)
+        self._forget_stop()
+
+    def _forget_stop(self) -> None:
+        self._members = Members()
         # Protects _told: the dispatcher tells, or who closes before it could.
         self._telling = threading.RLock()
         self._told = False
@@ -620,19 +623,19 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._close(linger=True)
 
     def _inherited_by_fork(self, library: bool) -> None:
-        """In the forked child. `library`: of one that runs its own code there."""
-        event, hooks, callbacks = self.event, self._hooks, self._callbacks
-        counts = dict.fromkeys(callbacks.signals(), 0)
+        """In the forked child. `library`: of one that runs its own code there. May
+        be interrupted and called again."""
+        if self in process.killers:
+            return
         self._renew()
         self._stop_fd.forget_in_child()
-        self._start_fresh()
+        self._forget_stop()
         if self._on_fork == "rearm" or (self._on_fork == "auto" and not library):
             # The same objects: `event` may have been handed out, and a hook that
             # forked goes on in its lane.
-            self.event, self._hooks, self._callbacks = event, hooks, callbacks
-            event.__init__()  # type: ignore[misc]
-            hooks.restart()
-            callbacks.restart()
+            self.event.__init__()  # type: ignore[misc]
+            self._hooks.restart()
+            self._callbacks.restart()
             try:
                 process.add(self, self._backend)
             except (OSError, RuntimeError) as error:
@@ -640,9 +643,11 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
                 log.error("a forked child cannot hear its signals: %s", error)
             else:
                 return
-        self._last_counts = counts
+        self._last_counts = dict.fromkeys(self._callbacks.signals(), 0)
+        self._hooks = Hooks(self._hook_timeout)  # the locks of those are the parent's
         self._inherited = True
-        self.__class__ = _inherited(type(self))
+        if "kill_now" not in vars(type(self)):
+            self.__class__ = _inherited(type(self))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -71,6 +72,7 @@ class Process:
         self.backend: str | None = None
         self._sigwait = Sigwait()
         self._dispatcher: Dispatcher | None = None
+        self._ender: Ender | None = None
         self._retired: list[Dispatcher] = []
         self._teller = Teller()
         self._message = ""
@@ -81,7 +83,8 @@ class Process:
         self._kept: list[Member] = []
         self._conflicts: list[tuple[Member, Member]] = []
         self._prepared = False
-        self._child = 0  # pid, in a forked child that has been repaired
+        self._child = 0  # pid, in a forked child that has forgotten its parent
+        self._inherited: list[Member] = []  # of the parent, and not yet looked after
         self.main_ended: float | None = None  # time.monotonic()
         # The signal of default disposition, held by a section, that the
         # interpreter ends by.
@@ -234,6 +237,11 @@ class Process:
                 self._dispatcher.quit()
                 self._dispatcher = None
                 raise
+        if self._ender is None and Ender.needed():
+            with contextlib.suppress(RuntimeError):  # no thread is to be had
+                ender = Ender()
+                ender.start()
+                self._ender = ender
 
     def _end_stop(self) -> None:
         """The last killer goes: RUNNING again, unless the process is to end."""
@@ -287,7 +295,12 @@ class Process:
                     register(self._note_end_of_main)
                 except RuntimeError:  # main has ended already
                     self.main_ended = time.monotonic()
-            os.register_at_fork(after_in_child=self._after_fork_in_child)
+            # No bytecode of ours before insist(): a Python signal handler may raise in
+            # the first, and who called os.fork() would not hear of it, as CPython
+            # only prints what a fork hook raises.
+            os.register_at_fork(
+                after_in_child=functools.partial(_core.insist, self._repair_child)
+            )
             _core.main_is(_main_ident())
             layers.init_solo()
             layers.noticed = self._noticed
@@ -547,32 +560,34 @@ class Process:
         for killer in reversed(list(self.killers)):
             killer._at_interpreter_exit()
 
-    def _after_fork_in_child(self) -> None:
-        """The child is a normal process again; see the page on limits."""
-        if self._child == os.getpid():
-            return  # registered twice: prepare() had been interrupted
-        self._child = os.getpid()
+    def _repair_child(self) -> None:
+        """The child is a normal process again; see the page on limits. May be
+        interrupted and called again; prepare() may have registered it twice."""
+        if self._child != os.getpid():
+            self._forget_parent()
+            self._child = os.getpid()
+        library = _forked_by_library()
+        while self._inherited:
+            self._inherited[0]._inherited_by_fork(library)
+            del self._inherited[0]
+        if held() and not library:
+            # The forking thread goes on in its section, here too.
+            self._hold_in_child()
+
+    def _forget_parent(self) -> None:
         _core.fork_child(_core.keep_own_sections())
         self._sigwait.forget_in_child()
         _core.main_is(_main_ident())
         self.delivery.forget_in_child()
         _core.at_exit(0, -1)
         layers.forget_in_child()
-        killers, self.killers = self.killers, []
-        self.backend = self._dispatcher = None
+        self._inherited = self._inherited or self.killers
+        self.killers = []
+        self.backend = self._dispatcher = self._ender = None
         self._retired.clear()
         self._reason, self._message, self._raised = None, "", False
         self._kept.clear()
         self._teller.forget()
-        library = _forked_by_library()
-        for killer in killers:
-            killer._inherited_by_fork(library)
-        if self.killers and Ender.needed():
-            with contextlib.suppress(RuntimeError):  # no thread is to be had
-                Ender().start()
-        if held() and not library:
-            # The forking thread goes on in its section, here too.
-            _core.insist(self._hold_in_child)
 
     def _hold_in_child(self) -> None:
         with self.lock:

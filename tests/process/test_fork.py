@@ -608,6 +608,22 @@ def test_thread_that_forked_returns(passes, backend: str, closes: bool) -> None:
     )
 
 
+def test_thread_that_forked_leaves_a_killer_of_its_own(passes, backend: str) -> None:
+    """So does one with a killer that was made there and never closed."""
+    passes(
+        """
+        pids = []
+        def run():
+            pids.append(os.fork())
+            if not pids[0]:
+                GracefulKiller(backend=sys.argv[1])
+        in_thread(run)
+        equal(0, reap(*pids))
+        """,
+        backend,
+    )
+
+
 @pytest.mark.parametrize("where", ["main", "thread"])
 def test_raises_in_a_child(passes, handler_backend: str, where: str) -> None:
     """raises= and chain= work in the child as well, whatever thread forked it."""

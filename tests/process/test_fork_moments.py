@@ -554,3 +554,42 @@ def test_deadline_in_a_long_fork(
     done = child.finish()
 
     assert (done.status, done.err) == (-signal.SIGTERM, "")
+
+
+@pytest.mark.slow
+def test_handler_that_raises_at_the_fork(passes, backend: str) -> None:
+    """A Python handler of another signal that raises while a child is made ready costs
+    it no killer: 200 times."""
+    passes(
+        """
+        import random
+        class Late(Exception):
+            pass
+        def late(*_):
+            raise Late
+        def soon():
+            signal.setitimer(signal.ITIMER_REAL, 1e-6 + random.random() / 1000)
+        signal.signal(signal.SIGALRM, late)
+        sys.unraisablehook = lambda *_: None
+        os.register_at_fork(after_in_child=soon)
+        killers = [GracefulKiller("TERM", backend=sys.argv[1])]
+        killers.append(GracefulKiller("USR1"))
+        hooked = []
+        killers[1].on_stop(hooked.append, 1)
+        def child():
+            try:
+                until(lambda: not signal.getitimer(signal.ITIMER_REAL)[0], "late")
+                time.sleep(0.001)
+            except Late:
+                pass
+            equal([True, True], [killer.armed for killer in killers])
+            send(SIGUSR1)
+            for killer in killers:
+                assert killer.wait(LIMIT) and killer.event.wait(LIMIT)
+            until(lambda: hooked, "the hook")
+            equal([1], hooked)
+            return HEARD
+        equal({HEARD}, {reap(fork_to(child)) for _ in range(200)})
+        """,
+        backend,
+    )
