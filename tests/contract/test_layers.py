@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # One of it in a process.
     "_sections": {"_core", "_report"},
     "_teller": {"_core", "_info", "_layers", "_owners", "_sections", "_signals"},
-    "_sigwait": {"_core", "_layers"},
+    "_sigwait": {"_core", "_layers", "_runners"},
     "_delivery": {
         *("_core", "_info", "_layers", "_sections", "_signals", "_teller"),
     },
