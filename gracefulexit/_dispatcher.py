@@ -70,7 +70,8 @@ class Ender(threading.Thread):
 
     @staticmethod
     def needed() -> bool:
-        """In the child, once threading has been told of the fork."""
+        """Is the main thread of this process one that forked it as another thread?
+        In the child, once threading has been told of the fork."""
         main = threading.main_thread()
         foreign = isinstance(main, threading._DummyThread)  # it cannot be joined
         return not foreign and not isinstance(main, threading._MainThread)  # type: ignore[attr-defined]

@@ -437,8 +437,9 @@ class Process:
     ) -> SystemExit:
         """What ends the calling thread for this reason; in main, the program."""
         code, signum = _status(reason, status, failed)
-        if not in_main_thread():
-            # threading prints a traceback for every subclass of SystemExit.
+        if not in_main_thread() or Ender.needed():
+            # threading prints a traceback for every subclass of SystemExit; it is
+            # above the main thread, too, of a child that another thread has forked.
             plain = SystemExit(code)
             plain.reason = reason  # type: ignore[attr-defined]
             return plain
