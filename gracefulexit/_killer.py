@@ -646,8 +646,9 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._last_counts = dict.fromkeys(self._callbacks.signals(), 0)
         self._hooks = Hooks(self._hook_timeout)  # the locks of those are the parent's
         self._inherited = True
-        if "kill_now" not in vars(type(self)):
-            self.__class__ = _inherited(type(self))
+        if not isinstance(self, _Unusable):
+            cls = type(self)
+            self.__class__ = types.new_class(cls.__name__, (_Unusable, cls))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -656,19 +657,21 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         )
 
 
-def _inherited(cls: type[GracefulKiller]) -> type[GracefulKiller]:
-    """The class of a killer that a child cannot use. kill_now is false there for
-    ever and `event` not set, and who looks at them would be told nothing; a check in
-    the member itself would cost every poll of every program."""
+class _Unusable:
+    """Goes before the class of a killer that a child cannot use. kill_now is false
+    there for ever and `event` not set, and who looks at them would be told nothing; a
+    check in the member itself would cost every poll of every program."""
 
-    def refuse(self: GracefulKiller) -> NoReturn:
-        self._check_open()
+    __slots__ = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Not that of the user's class, which may want arguments."""
+
+    def _refuse(self) -> NoReturn:
+        self._check_open()  # type: ignore[attr-defined]
         raise AssertionError("an inherited killer is not open")
 
-    def fill(namespace: dict[str, Any]) -> None:
-        namespace["kill_now"] = namespace["event"] = property(refuse)
-
-    return types.new_class(cls.__name__, (cls,), exec_body=fill)
+    kill_now = event = property(_refuse)
 
 
 def _member(signum: int) -> Any:

@@ -70,7 +70,10 @@ def test_inherited_killer_says_what_to_do(passes, on_fork: str) -> None:
         """
         import multiprocessing
         on_fork = sys.argv[1]
-        killer = GracefulKiller(on_fork=on_fork)
+        class Tagged(GracefulKiller):
+            def __init_subclass__(cls, *, tag):
+                pass
+        killer = Tagged(on_fork=on_fork)
         calls = {
             "kill_now": lambda: killer.kill_now,
             "a loop on kill_now": lambda: [None for _ in iter(killer.kill_now, 1)],
@@ -94,7 +97,7 @@ def test_inherited_killer_says_what_to_do(passes, on_fork: str) -> None:
         }
         def child():
             assert isinstance(killer, GracefulKiller)
-            equal("GracefulKiller", type(killer).__name__)
+            equal("Tagged", type(killer).__name__)
             equal(None, current())
             for name, call in calls.items():
                 try:
@@ -676,6 +679,28 @@ def test_exit_status_of_a_child(passes) -> None:
         killer.close()
         """
     )
+
+
+def test_exit_in_a_thread_that_forked(passes) -> None:
+    """killer.exit() ends the child of a thread as sys.exit() does: without a traceback,
+    with status 0."""
+    done = passes(
+        """
+        killer = GracefulKiller()
+        pids = []
+        def run():
+            pids.append(os.fork())
+            if not pids[0]:
+                send(SIGTERM)
+                killer.wait()
+                killer.exit()
+        in_thread(run)
+        equal(0, reap(*pids))
+        killer.close()
+        """
+    )
+
+    assert done.err == ""
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython warns since 3.12")
