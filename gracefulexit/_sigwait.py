@@ -70,6 +70,7 @@ class Sigwait:
         """Take these as well; our handler is in place for them."""
         wanted = self.taken.union(signums)
         if wanted != self.taken or self.dirty:
+            # Dirty first: what is half wrapped is unwrapped by who undoes this.
             before, self.dirty = self.taken, True
             self._wrap()
             self.taken = wanted
