@@ -10,8 +10,9 @@ from typing import Any
 from ._killer import current, time_for_workers
 from ._schedule import Schedule, Step
 from ._worker_child import ChildSide, Hook, Terms
-from ._worker_link import Flag, Link, LinkEnd, launching
+from ._worker_link import Link, LinkEnd, launching
 from ._worker_popen import Shared, launch
+from ._worker_shared import Flag
 
 log = logging.getLogger("gracefulexit")
 

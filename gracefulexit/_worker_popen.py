@@ -13,7 +13,7 @@ from importlib import import_module
 from multiprocessing import context, reduction
 from typing import TYPE_CHECKING, Any
 
-from ._worker_link import Flag, pidfd_open, readable
+from ._worker_shared import Flag, pidfd_open, readable
 
 if TYPE_CHECKING:
     from multiprocessing.popen_fork import Popen as Base

@@ -34,8 +34,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_schedule": {"_checks", "_runners", "_signals"},
     "_leader": set(),
     "_interrupt": set(),
-    "_worker_link": set(),
-    "_worker_popen": {"_worker_link"},
+    "_worker_shared": set(),
+    "_worker_link": {"_worker_shared"},
+    "_worker_popen": {"_worker_shared"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
     "_sections": {"_core", "_report"},
@@ -61,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_worker_parent": {
         *("_killer", "_schedule", "_worker_child", "_worker_link", "_worker_popen"),
+        "_worker_shared",
     },
     "_processes": {
         *("_checks", "_killer", "_members", "_schedule", "_worker_child"),
