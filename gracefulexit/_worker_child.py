@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -140,6 +141,7 @@ class ChildSide:
         # Below the killer, for the time after it: from run()'s end to the process's.
         for signum in (signal.SIGINT, signal.SIGTERM):
             pass_by(signum)
+        atexit.register(_deaf)
         self._killer = killer = ChildKiller(self._terms.patience)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         for func, args, kwargs in self._hooks:
@@ -166,6 +168,13 @@ class ChildSide:
         what = "asked by" if asked else "has lost"
         with contextlib.suppress(RuntimeError):  # run() has ended
             self._armed().stop(f"{what} its parent, pid {self._terms.parent}")
+
+
+def _deaf() -> None:
+    """From here to the end of the process, in which Python puts the default in place
+    of handlers in Python: a second signal would make a good end a bad one."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _describe(error: BaseException) -> str:

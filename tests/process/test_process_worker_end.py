@@ -279,6 +279,8 @@ def test_main_returns(script, daemon: bool) -> None:
     """The killer hears as long as a process worker runs that is no daemon; a daemon
     is asked at the end of the program."""
     source = """
+    import random
+
     class Told(Talking):
         def run(self):
             self.tell("ready")
@@ -378,6 +380,31 @@ def test_signals_at_the_start(works, rounds: int) -> None:
         def run(self): self.wait()
     """
     works(source, rounds)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_signals_at_the_end(works, method: str) -> None:
+    """SIGINT and SIGTERM do nothing to a child that is ending, up to its last moment,
+    in which Python has taken its handlers away."""
+    source = """
+    import random
+
+    class Told(Talking):
+        def run(self):
+            self.tell("ready")
+            self.wait()
+
+    def main(method):
+        worker = Told(start_method=method)
+        worker.start()
+        worker.hear()
+        worker.shutdown()
+        while worker.is_alive():
+            worker._popen.send(random.choice((SIGTERM, SIGINT)))
+            time.sleep(random.random() / 1000)
+        equal((0, None), (ended(worker), worker.error))
+    """
+    works(source, method)
 
 
 def test_nothing_is_left_of_some(works) -> None:
