@@ -150,8 +150,11 @@ def test_terminate_still_ends_them(works, method: str) -> None:
         ignore_interrupt()
         os.kill(os.getpid(), SIGINT)
         program = subprocess.Popen(["sleep", "1000"])
-        program.send_signal(SIGINT)
-        writer.send(program.wait(LIMIT))
+        try:
+            program.send_signal(SIGINT)
+            writer.send(program.wait(LIMIT))
+        finally:
+            program.kill()  # or it would outlive a test that fails
         threading.Event().wait()
 
     def main(method):

@@ -346,8 +346,11 @@ def test_children_of_the_child_are_normal(works, method: str) -> None:
         def run(self):
             say(json.dumps(look()[0]))
             sleep = subprocess.Popen(["sleep", "1000"])
-            sleep.send_signal(SIGINT)
-            say(sleep.wait(LIMIT))
+            try:
+                sleep.send_signal(SIGINT)
+                say(sleep.wait(LIMIT))
+            finally:
+                sleep.kill()  # or it would outlive a test that fails
 
     def main(method):
         say(json.dumps(look()[0]))
