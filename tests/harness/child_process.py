@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import pytest
 
 LIMIT = 30.0  # seconds for any wait; test machines are noisy
+DUMP_LIMIT = 2.0  # seconds for the stacks of a child that hangs
 SCRIPTS = Path(__file__).resolve().parents[1] / "children"
 
 
@@ -156,7 +157,16 @@ class Child:
         __tracebackhide__ = True
         status = self._process.poll()
         state = "running" if status is None else f"ended with status {status}"
+        if status is None:
+            self._dump_stacks()
         pytest.fail(
             f"child {self.pid} ({state}) {what}\n"
             f"--- its stdout so far:\n{self.out}\n--- its stderr so far:\n{self.err}"
         )
+
+    def _dump_stacks(self) -> None:
+        """faulthandler writes where each thread is; that ends the child."""
+        os.kill(self.pid, signal.SIGABRT)
+        deadline = time.monotonic() + DUMP_LIMIT
+        while self._open.get_map() and self._take_in(deadline):
+            pass
