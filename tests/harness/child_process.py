@@ -131,16 +131,19 @@ class Child:
         """For the fixture: free everything; returns whether it was still running."""
         alive = self._process.poll() is None
         if alive:
-            # By its group where it leads one, so that its own children end as well.
-            # Until we have waited for it, its number cannot be anyone else's.
-            leads = os.getpgid(self.pid) == self.pid
-            (os.killpg if leads else os.kill)(self.pid, signal.SIGKILL)
-            self._process.wait(LIMIT)
+            self._kill()
         self._open.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
         return alive
+
+    def _kill(self) -> None:
+        # By its group where it leads one, so that its own children end as well.
+        # Until we have waited for it, its number cannot be anyone else's.
+        leads = os.getpgid(self.pid) == self.pid
+        (os.killpg if leads else os.kill)(self.pid, signal.SIGKILL)
+        self._process.wait(LIMIT)
 
     def _take_in(self, deadline: float) -> bool:
         """Read what is there; False if nothing came until the deadline."""
@@ -170,3 +173,4 @@ class Child:
         deadline = time.monotonic() + DUMP_LIMIT
         while self._open.get_map() and self._take_in(deadline):
             pass
+        self._kill()
