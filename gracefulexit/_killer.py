@@ -441,6 +441,11 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
     def start(self, *workers: Any) -> None:
         """``add()`` and start each."""
         for worker in workers:
+            if not callable(getattr(worker, "start", None)):
+                raise TypeError(
+                    f"{worker!r} has no start(); killer.add() registers what runs "
+                    "already, such as a Popen"
+                )
             self.add(worker)
             worker.start()
 

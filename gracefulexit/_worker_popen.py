@@ -13,6 +13,7 @@ from importlib import import_module
 from multiprocessing import context, reduction
 from typing import TYPE_CHECKING, Any
 
+from . import _core
 from ._worker_shared import Flag, pidfd_open, readable
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MODULES = {
     "spawn": "multiprocessing.popen_spawn_posix",
     "forkserver": "multiprocessing.popen_forkserver",
 }
+HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 # How a child ended that somebody else has waited for; a forkserver's says the same.
 UNKNOWN = 255
 
@@ -113,8 +115,10 @@ def launch(process: Any, method: str) -> Shared:
         _check_room()
         with _held_back():
             return _shared(method)(process)
-    # These two are started on first use and would inherit the mask.
-    import_module("multiprocessing.resource_tracker").ensure_running()
+    # These two are started on first use and would inherit the mask. The tracker's
+    # own caller blocks what must not cut it while it starts.
+    with _kept_blocked():
+        import_module("multiprocessing.resource_tracker").ensure_running()
     if method == "spawn":
         with _held_back():
             return _shared(method)(process)
@@ -137,10 +141,21 @@ def _held_back() -> Iterator[None]:
     # First what was, alone: the second call may raise, for a handler in Python.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        yield
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+        with _kept_blocked():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _kept_blocked() -> Iterator[None]:
+    """In sigwait mode a child has none of our mask, but shall have these."""
+    try:
+        _core.keep_blocked(HELD_BACK)
+        yield
+    finally:
+        _core.keep_blocked(())
 
 
 class _Trial:

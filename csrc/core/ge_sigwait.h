@@ -28,6 +28,11 @@ struct ge_unblocked {
     sigset_t taken, left;
 };
 
+/* Until the call with NULL, children of this thread keep these blocked if it
+ * blocks them: one that will take them by handlers of its own must not get
+ * them before. Call from: any thread. */
+void ge_sigwait_keep(const sigset_t *signals);
+
 /* Unblock what we ever had blocked, as the child inherits the mask; the
  * handler hears what comes meanwhile. Call from: any thread. */
 void ge_sigwait_pause(struct ge_unblocked *was);

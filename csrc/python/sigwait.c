@@ -6,6 +6,8 @@
 
 #include "../core/ge_sigwait.h"
 
+#include <string.h>
+
 /* For PyArg_Parse "O&": an iterable of signal numbers as a sigset_t. */
 static int
 as_set(PyObject *arg, void *set)
@@ -138,6 +140,25 @@ unmasked(PyObject *module, PyObject *const *args, Py_ssize_t n,
     return result;
 }
 
+PyDoc_STRVAR(keep_doc,
+             "keep_blocked(signums, /)\n--\n\n"
+             "Children of this thread have these blocked if it has, until the "
+             "call with ().");
+
+static PyObject *
+keep_blocked(PyObject *module, PyObject *args)
+{
+    sigset_t set, none;
+
+    (void)module;
+    (void)sigemptyset(&none);
+    if (!PyArg_ParseTuple(args, "O&:keep_blocked", as_set, &set)) {
+        return NULL;
+    }
+    ge_sigwait_keep(memcmp(&set, &none, sizeof set) == 0 ? NULL : &set);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(forget_doc,
              "sigwait_forget()\n--\n\n"
              "No thread is left that inherited what we had blocked.");
@@ -156,6 +177,7 @@ PyMethodDef gepy_sigwait_methods[] = {
     { "sigwait_forget", sigwait_forget, METH_NOARGS, forget_doc },
     { "block", block, METH_VARARGS, block_doc },
     { "unblock", unblock, METH_VARARGS, unblock_doc },
+    { "keep_blocked", keep_blocked, METH_VARARGS, keep_doc },
     { "unmasked", (PyCFunction)(void (*)(void))unmasked,
       METH_FASTCALL | METH_KEYWORDS, unmasked_doc },
     { NULL, NULL, 0, NULL },

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_interrupt": set(),
     "_worker_shared": set(),
     "_worker_link": {"_worker_shared"},
-    "_worker_popen": {"_worker_shared"},
+    "_worker_popen": {"_core", "_worker_shared"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
     "_sections": {"_core", "_report"},
@@ -134,6 +134,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_thread.h": set(),
     "core/ge_thread.c": {"ge_thread.h"},
     "core/ge_sigwait.h": {"ge.h"},
+    "core/ge_unmask.c": {"ge_handler.h", "ge_sigwait.h"},
     "core/ge_sigwait.c": {
         *("ge_fork.h", "ge_handler.h", "ge_nudge.h", "ge_sigwait.h", "ge_thread.h"),
     },

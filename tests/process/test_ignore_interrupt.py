@@ -213,12 +213,12 @@ def test_process_workers(script, terminal, method: str) -> None:
     assert done.status == -signal.SIGINT
 
 
-def test_ctrl_c_while_they_start(script, terminal) -> None:
+def test_ctrl_c_while_they_start(script, terminal, backend: str) -> None:
     """Ctrl-C typed again and again while process workers are started cuts none."""
     source = """
-    def main():
+    def main(backend):
         foreground()
-        with GracefulKiller(grace=LIMIT, escalate=()) as killer:
+        with GracefulKiller(grace=LIMIT, escalate=(), backend=backend) as killer:
             say("go")
             workers = []
             while not killer.kill_now or len(workers) < 20:
@@ -230,7 +230,7 @@ def test_ctrl_c_while_they_start(script, terminal) -> None:
         killer.exit()
     """
     master, slave = terminal
-    child = script(FOREGROUND + source, stdin=slave)
+    child = script(FOREGROUND + source, backend, stdin=slave)
     child.wait_line("go")
     for _ in range(30):
         child.wait_line("ready")  # one more each time that one has started
