@@ -15,7 +15,6 @@ us, and the first library that saves and restores it removes us silently.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import signal
 import threading
@@ -33,8 +32,6 @@ from types import FrameType
 from typing import Any
 
 from . import _core
-
-log = logging.getLogger("gracefulexit")
 
 # The values of Python's table: a callable, SIG_DFL, SIG_IGN, or None for a
 # handler that C code installed.
@@ -117,11 +114,11 @@ class Layers:
         if in_main_thread():
             self.reconcile()
         elif self._is_mains_affair():
-            reconcile = functools.partial(_core.insist, self.reconcile)
-            if not _core.in_main(reconcile):
-                # 32 calls are pending already, and each of them is main's next
-                # step: layer 2 stands, and layer 1 follows at the next change.
-                log.debug("no room for a pending call; layer 1 follows later")
+            # False where 32 calls are pending already, and each of them is main's
+            # next step: layer 2 stands, and layer 1 follows at the next change. Not
+            # logged: this has the lock, and an exception of a Python handler in main
+            # can leave logging's own lock taken for ever.
+            _core.in_main(functools.partial(_core.insist, self.reconcile))
         self._note_bare()
         self.dirty = False
 

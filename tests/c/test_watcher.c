@@ -84,7 +84,7 @@ stopped_beside_pokes(enum ge_backend backend)
     for (int i = 0; i < 2; i++) {
         threads[i] = spawn(poke_until, &done);
     }
-    for (int i = 0; i < 1000 / CORE_SLOW; i++) {
+    for (int i = 0; i < 300 / CORE_SLOW; i++) {
         start(backend);
         ge_watcher_stop();
     }
