@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -55,35 +54,6 @@ class Dispatcher(threading.Thread):
     def join_from_outside(self, timeout: float) -> None:
         if self is not threading.current_thread() and self.ident is not None:
             self.join(timeout)
-
-
-class Ender(threading.Thread):
-    """Ends a forked child with its last thread, as it would end without us.
-
-    In a child that another thread than main has forked, the return of that thread
-    is no end of the interpreter: the kernel goes on until there is no thread left,
-    and our two would be left for ever.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(name="gracefulexit-ender", daemon=True)
-
-    @staticmethod
-    def needed() -> bool:
-        """Is the main thread of this process one that forked it as another thread?
-        In the child, once threading has been told of the fork."""
-        main = threading.main_thread()
-        foreign = isinstance(main, threading._DummyThread)  # it cannot be joined
-        return not foreign and not isinstance(main, threading._MainThread)  # type: ignore[attr-defined]
-
-    def run(self) -> None:
-        while others := [
-            thread
-            for thread in threading.enumerate()
-            if not isinstance(thread, (Dispatcher, Ender, threading._DummyThread))
-        ]:
-            others[0].join()
-        os._exit(0)
 
 
 def threads_are_greenlets() -> bool:

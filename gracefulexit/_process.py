@@ -13,7 +13,6 @@ import functools
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,8 +21,9 @@ from typing import Any, Protocol
 
 from . import _core
 from ._delivery import Delivery
-from ._dispatcher import Dispatcher, Ender
+from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
+from ._forks import Ender, forked_by_library
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signal
 from ._sections import held, names, tell_overdue, timed
@@ -440,6 +440,8 @@ class Process:
         if not in_main_thread() or Ender.needed():
             # threading prints a traceback for every subclass of SystemExit; it is
             # above the main thread, too, of a child that another thread has forked.
+            if in_main_thread() and self._ender is not None:
+                self._ender.status = code, signum
             plain = SystemExit(code)
             plain.reason = reason  # type: ignore[attr-defined]
             return plain
@@ -567,7 +569,7 @@ class Process:
         if self._child != os.getpid():
             self._forget_parent()
             self._child = os.getpid()
-        library = _forked_by_library()
+        library = forked_by_library()
         while self._inherited:
             self._inherited[0]._inherited_by_fork(library)
             del self._inherited[0]
@@ -593,35 +595,6 @@ class Process:
     def _hold_in_child(self) -> None:
         with self.lock:
             self.refresh()
-
-
-# Who forks to run code of its own in the child, which ends by terminate() or by
-# an exec: (module, function), None for all of them.
-FORKERS = {
-    ("multiprocessing.popen_fork", None),
-    ("multiprocessing.forkserver", None),
-    ("billiard.popen_fork", None),
-    ("billiard.forkserver", None),
-    ("subprocess", None),  # preexec_fn=, user=
-    ("os", "_spawnvef"),
-    ("pty", "spawn"),
-}
-# Where the program's own code begins in a child of theirs.
-BEGINNINGS = {"multiprocessing.process", "billiard.process"}
-
-
-def _forked_by_library() -> bool:
-    """Is this the child of one that never goes on with the program, and shall be a
-    process as if we were not there?"""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__")
-        if {(module, None), (module, frame.f_code.co_name)} & FORKERS:
-            return True
-        if module in BEGINNINGS:
-            return False
-        frame = frame.f_back
-    return False
 
 
 def _roles(

@@ -73,8 +73,9 @@ class StopDescriptor:
             self._over = True
             waiting = [(loop, set(who)) for loop, who in self._sleepers.items() if who]
         for loop, sleepers in waiting:
-            # The loop may have been closed, now or at this moment.
-            with suppress(RuntimeError):
+            # The loop may have been closed, now or at this moment; and it is not
+            # ours, so it may raise anything. Others are told after it.
+            with suppress(Exception):
                 loop.call_soon_threadsafe(_wake, sleepers)
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # One part of a killer each; none knows the killer or the process.
     "_runners": set(),
     "_dispatcher": {"_core"},
+    "_forks": {"_core", "_dispatcher"},
     "_layers": {"_core"},
     "_stopfd": {"_core"},
     "_owners": set(),
@@ -46,8 +47,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_core", "_info", "_layers", "_sections", "_signals", "_teller"),
     },
     "_process": {
-        *("_core", "_delivery", "_dispatcher", "_errors", "_info", "_layers"),
-        *("_sections", "_signals", "_sigwait", "_teller"),
+        *("_core", "_delivery", "_dispatcher", "_errors", "_forks", "_info"),
+        *("_layers", "_sections", "_signals", "_sigwait", "_teller"),
     },
     # What users see.
     "_killer": {

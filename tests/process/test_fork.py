@@ -682,21 +682,26 @@ def test_exit_status_of_a_child(passes) -> None:
 
 
 def test_exit_in_a_thread_that_forked(passes) -> None:
-    """killer.exit() ends the child of a thread as sys.exit() does: without a traceback,
-    with status 0."""
+    """killer.exit() ends the child of a thread as exit_status says, without a
+    traceback; without a stop, with status 0."""
     done = passes(
         """
-        killer = GracefulKiller()
-        pids = []
-        def run():
-            pids.append(os.fork())
-            if not pids[0]:
-                send(SIGTERM)
-                killer.wait()
-                killer.exit()
-        in_thread(run)
-        equal(0, reap(*pids))
-        killer.close()
+        for exit_status, stopped, status in (
+            ("signal", True, -15), ("code", True, 143), (7, True, 7),
+            ("signal", False, 0),
+        ):
+            killer = GracefulKiller(exit_status=exit_status)
+            pids = []
+            def run():
+                pids.append(os.fork())
+                if not pids[0]:
+                    if stopped:
+                        send(SIGTERM)
+                        killer.wait()
+                    killer.exit()
+            in_thread(run)
+            equal(status, reap(*pids))
+            killer.close()
         """
     )
 

@@ -1,0 +1,73 @@
+"""Forked children: who made them, and the end of those that a thread has made."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import FrameType
+
+from . import _core
+from ._dispatcher import Dispatcher
+
+# Who forks to run code of its own in the child, which ends by terminate() or by
+# an exec: (module, function), None for all of them.
+FORKERS = {
+    ("multiprocessing.popen_fork", None),
+    ("multiprocessing.forkserver", None),
+    ("billiard.popen_fork", None),
+    ("billiard.forkserver", None),
+    ("subprocess", None),  # preexec_fn=, user=
+    ("os", "_spawnvef"),
+    ("pty", "spawn"),
+}
+# Where the program's own code begins in a child of theirs.
+BEGINNINGS = {"multiprocessing.process", "billiard.process"}
+
+
+def forked_by_library() -> bool:
+    """Is this the child of one that never goes on with the program, and shall be a
+    process as if we were not there?"""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if {(module, None), (module, frame.f_code.co_name)} & FORKERS:
+            return True
+        if module in BEGINNINGS:
+            return False
+        frame = frame.f_back
+    return False
+
+
+class Ender(threading.Thread):
+    """Ends a forked child with its last thread, as it would end without us.
+
+    In a child that another thread than main has forked, the return of that thread
+    is no end of the interpreter: the kernel goes on until there is no thread left,
+    and our two would be left for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="gracefulexit-ender", daemon=True)
+        #: Exit code, and the signal to die of or 0, that killer.exit() asked for.
+        self.status = (0, 0)
+
+    @staticmethod
+    def needed() -> bool:
+        """Is the main thread of this process one that forked it as another thread?
+        In the child, once threading has been told of the fork."""
+        main = threading.main_thread()
+        foreign = isinstance(main, threading._DummyThread)  # it cannot be joined
+        return not foreign and not isinstance(main, threading._MainThread)  # type: ignore[attr-defined]
+
+    def run(self) -> None:
+        while others := [
+            thread
+            for thread in threading.enumerate()
+            if not isinstance(thread, (Dispatcher, Ender, threading._DummyThread))
+        ]:
+            others[0].join()
+        code, signum = self.status
+        if signum:
+            _core.die(signum)
+        os._exit(code)
