@@ -86,7 +86,9 @@ def signals_left_alone() -> Iterator[None]:
 
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="futex is Linux's")
-HANDLER_BACKENDS = [pytest.param("futex", marks=ON_LINUX), "pipe"]
+# The pipe is C alone, and the same C on every interpreter: the main one is enough.
+PIPE = pytest.param("pipe", marks=pytest.mark.slow)
+HANDLER_BACKENDS = [pytest.param("futex", marks=ON_LINUX), PIPE]
 
 
 @pytest.fixture(params=[*HANDLER_BACKENDS, "sigwait"])
