@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import logging
 import threading
@@ -16,7 +17,7 @@ from . import _checks, _core
 from ._callbacks import Callbacks
 from ._hooks import Hooks
 from ._info import SignalInfo
-from ._layers import layers
+from ._layers import in_main_thread, layers
 from ._members import Member, Members
 from ._process import ExitStatus, process
 from ._report import Report, SectionReport
@@ -499,7 +500,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             if self._told:
                 return
             self._told = True
-        self.event.set()
+        _set(self.event)
         self._stop_fd.wake()
         self._members.tell()
         self._hooks.tell()
@@ -619,7 +620,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._last_reason = process.reason
         self._last_counts = self._callbacks.counts()
         if self.kill_now:
-            self.event.set()
+            _set(self.event)
         self._closed = True
 
     def _at_interpreter_exit(self) -> None:
@@ -677,6 +678,30 @@ class _Unusable:
         raise AssertionError("an inherited killer is not open")
 
     kill_now = event = property(_refuse)
+
+
+def _set(event: threading.Event) -> None:
+    """Not in main, where the handler of another signal may raise in the middle of it:
+    an Event takes its lock in Python, which then is never released,
+      main: set() has the lock, KeyboardInterrupt;   main: close() again, set()
+    and main waits for itself."""
+    if event.is_set():
+        return
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        event.set()
+        done.release()
+
+    try:
+        if not in_main_thread():
+            run()
+        else:
+            _thread.start_new_thread(run, ())
+    except RuntimeError:  # no thread is to be had, or not any more
+        run()
+    done.acquire()
 
 
 def _member(signum: int) -> Any:

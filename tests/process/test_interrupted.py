@@ -142,6 +142,27 @@ equal({0: 200}, in_forks(200, attempt))
     )
 
 
+def test_event_is_not_set_in_main(passes) -> None:
+    """An exception in Event.set() leaves its lock taken; close() sets the event where
+    no handler of a signal can raise."""
+    passes(
+        """
+        class Interrupted(threading.Condition):
+            def __enter__(self):
+                entered = super().__enter__()
+                if threading.current_thread() is threading.main_thread():
+                    raise KeyboardInterrupt
+                return entered
+        for _ in range(20):
+            killer = GracefulKiller("TERM")
+            killer.event._cond = Interrupted(threading.Lock())
+            killer.stop()
+            killer.close()
+            assert killer.event.is_set()
+        """
+    )
+
+
 def test_interrupted_constructor_installs_nothing(passes) -> None:
     """An exception in the constructor leaves the signals as they were."""
     passes(
