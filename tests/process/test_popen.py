@@ -142,7 +142,7 @@ def test_the_waits_fit_into_the_grace(checks) -> None:
     done = checks(
         """
         logging.basicConfig(format="%(message)s")
-        with GracefulKiller(grace=1.5) as killer:
+        with GracefulKiller(grace=8) as killer:
             p = Popen(STUBBORN, stdout=PIPE, text=True, stop=("TERM", 1000, "KILL"))
             said(p.stdout)
             killer.stop()
@@ -161,7 +161,7 @@ def test_a_stop_while_it_is_being_shut_down(checks) -> None:
     """shutdown() by hand without a limit, and then the stop brings one."""
     checks(
         """
-        with GracefulKiller(grace=1.5) as killer:
+        with GracefulKiller(grace=8) as killer:
             p = Popen(STUBBORN, stdout=PIPE, text=True, stop=("TERM", 1000, "KILL"))
             said(p.stdout)
             p.shutdown()
