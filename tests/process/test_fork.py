@@ -414,7 +414,7 @@ def test_stuck_child_ends_at_its_deadline(passes, backend: str) -> None:
     passes(
         """
         import ctypes
-        killer = GracefulKiller(backend=sys.argv[1], grace=0.5)
+        killer = GracefulKiller(backend=sys.argv[1], grace=2)
         def child():
             os.mkdir("ready")
             killer.wait(LIMIT)

@@ -535,7 +535,7 @@ def test_deadline_in_a_long_fork(
         """
         import ctypes
         backend, where, when, library = sys.argv[1:]
-        killer = GracefulKiller(ALL, backend=backend, grace=0.5)
+        killer = GracefulKiller(ALL, backend=backend, grace=2)
         ctypes.CDLL(library).slow_fork(where == "parent")
         if when == "before":
             send(SIGTERM)
