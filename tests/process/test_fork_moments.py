@@ -443,19 +443,18 @@ def test_beside_a_thread(passes, backend: str, what: str) -> None:
         logging.basicConfig(stream=open(os.devnull, "w"))
         killer = GracefulKiller(ALL, backend=backend)
         killer.on("USR2", lambda info: None)
-        over, rounds = threading.Event(), []
+        over, done = threading.Event(), []
         def run():
             while not over.is_set():
                 exec(what)
-                rounds.append(1)
+                done.append(1)
         thread = threading.Thread(target=run)
         thread.start()
-        for n in range(100):
+        for n in rounds(100, lambda: len(done) > 10):
             hear(killer)
             time.sleep(random.random() / 2000)
         over.set()
         thread.join()
-        assert len(rounds) > 10, len(rounds)
         heard_nothing(killer)
         equal((False, True), (killer.kill_now, killer.armed))
         killer.close()
