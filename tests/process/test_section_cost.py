@@ -148,7 +148,7 @@ def test_outermost(counted) -> None:
     # Main is asked for Python's table by the clock, at most 20 times a second: a
     # few calls in some of the hundred sections.
     each = [
-        {name: n for name, n in counted[what].items() if n >= 0.5}
+        {name: round(n) for name, n in counted[what].items() if n >= 0.5}
         for what in OUTERMOST_WORKER
     ]
     assert each == [IN_WORKER] * 2

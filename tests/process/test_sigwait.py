@@ -18,6 +18,7 @@ UNDISTURBED = """
         to, signum, source = map(int, sys.argv[1:])
         os.set_blocking(source, False)
         print("ready", flush=True)
+        sys.stdin.readline()
         while True:
             try:
                 if not os.read(source, 3000):
@@ -31,7 +32,7 @@ UNDISTURBED = """
         sender = subprocess.Popen(
             [sys.executable, "-S", "-c", textwrap.dedent(SENDER), str(os.getpid()),
              str(int(SIGUSR1)), str(source)],
-            pass_fds=[source], stdout=subprocess.PIPE, text=True)
+            pass_fds=[source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         os.close(source)
         class Timespec(ctypes.Structure):
             _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
@@ -57,6 +58,8 @@ UNDISTURBED = """
         killer = GracefulKiller(backend=sys.argv[1])
         killer.take("USR1")
         equal("ready\\n", sender.stdout.readline())
+        sender.stdin.write("go\\n")
+        sender.stdin.flush()
         until(lambda: killer.counts[SIGUSR1] > 10, "the storm")
         call = CALLS[sys.argv[2]]
         found = {"main": disturbed(call, 10)}
