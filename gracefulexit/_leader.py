@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ._polling import pidfd_open, readable
+
 # Where the kernel offers no descriptor of a process (Linux before 5.3, a sandbox,
 # other systems), or none is to be had: how often to look, in seconds, while
 # somebody waits with a limit.
 LOOK_EVERY = 0.05
-LONGEST = 24 * 3600.0  # of one poll(), whose milliseconds are a C int
 
 
 class Leader:
@@ -82,10 +82,10 @@ class Leader:
             if left <= 0:
                 return False
             with self._descriptor() as pidfd:
-                if pidfd is None:
+                if pidfd < 0:
                     time.sleep(min(left, LOOK_EVERY))
                 else:
-                    _readable([pidfd], left)
+                    readable([pidfd], left)
         return True
 
     def keep(self) -> bool:
@@ -131,7 +131,7 @@ class Leader:
                 left = max(0.0, until - time.monotonic())
                 if blind:
                     left = min(left, LOOK_EVERY)
-                ready = _readable(watched if wake is None else [wake, *watched], left)
+                ready = readable(watched if wake is None else [wake, *watched], left)
                 if not ready or wake in ready:
                     return False
 
@@ -139,56 +139,37 @@ class Leader:
         """Descriptors of those who have not ended; and is that not all of them?"""
         if not self.look():
             pidfd = opened.enter_context(self._descriptor())
-            return ([], True) if pidfd is None else ([pidfd], False)
+            return ([], True) if pidfd < 0 else ([pidfd], False)
         watched, blind = [], False
         # With the leader reaped the group may be a stranger's.
         for pid in () if self._reaped else members(self.pid):
-            try:
-                pidfd = _open(pid)
-            except ProcessLookupError:
-                continue
-            if pidfd is None:
-                blind = True
+            pidfd = pidfd_open(pid)
+            if pidfd < 0:
+                blind = blind or group_of(pid) == self.pid  # or it has gone
                 continue
             opened.callback(os.close, pidfd)
             # In this order: if the number had gone to another process before it
             # was opened, that is not in the group. One that has ended, and only
             # waits to be reaped, is readable.
-            if group_of(pid) == self.pid and not _readable([pidfd], 0):
+            if group_of(pid) == self.pid and not readable([pidfd], 0):
                 watched.append(pidfd)
         return watched, blind
 
     @contextlib.contextmanager
-    def _descriptor(self) -> Iterator[int | None]:
-        """Readable from its end on; None if there is none to be had."""
+    def _descriptor(self) -> Iterator[int]:
+        """Readable from its end on; -1 if there is none to be had."""
         with self._lock:  # not reaped, or the number may be somebody else's
-            pidfd = None if self.look() else _open(self.pid)
+            pidfd = -1 if self.look() else pidfd_open(self.pid)
         try:
             yield pidfd
         finally:
-            if pidfd is not None:
+            if pidfd >= 0:
                 os.close(pidfd)
 
 
 def _status(found: os.waitid_result) -> int:
     exited = found.si_code == os.CLD_EXITED
     return found.si_status if exited else -found.si_status
-
-
-def _open(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        raise
-    except (AttributeError, OSError):
-        return None
-
-
-def _readable(descriptors: list[int], timeout: float) -> list[int]:
-    poller = select.poll()
-    for fd in descriptors:
-        poller.register(fd, select.POLLIN)
-    return [fd for fd, _ in poller.poll(1000 * min(timeout, LONGEST))]
 
 
 def members(group: int) -> Iterator[int]:

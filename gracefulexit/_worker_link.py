@@ -11,7 +11,8 @@ import threading
 from multiprocessing import reduction
 from typing import Any
 
-from ._worker_shared import Page, Pipe, close_fd, new_file, pidfd_open, readable
+from ._polling import pidfd_open, readable
+from ._worker_shared import Page, Pipe, close_fd, new_file
 
 
 class Link:

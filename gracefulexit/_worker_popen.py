@@ -14,7 +14,8 @@ from multiprocessing import context, reduction
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._worker_shared import Flag, pidfd_open, readable
+from ._polling import pidfd_open, readable
+from ._worker_shared import Flag
 
 if TYPE_CHECKING:
     from multiprocessing.popen_fork import Popen as Base

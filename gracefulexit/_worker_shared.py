@@ -1,5 +1,5 @@
 """What a process worker and its parent share, piece by piece: a flag, a page of
-memory, a pipe; and how to sleep on descriptors.
+memory, a pipe.
 
 Not multiprocessing.Event: its locks deadlock a Python signal handler that sets it
 (python/cpython#126434). Nothing here takes a lock that its holder keeps while it
@@ -11,14 +11,10 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import select
 import tempfile
-import time
 from _thread import allocate_lock
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
-
-LONGEST = 86400.0  # seconds for one poll(2), which counts in int milliseconds
 
 
 class Flag:
@@ -63,28 +59,6 @@ class Flag:
             "a process worker that was asked to stop cannot be told otherwise; start "
             "a new one"
         )
-
-
-def readable(fds: Iterable[int], timeout: float | None) -> dict[int, int]:
-    """Which of them are, after at most so many seconds: descriptor -> events."""
-    poll = select.poll()
-    for fd in fds:
-        poll.register(fd, select.POLLIN)
-    until = None if timeout is None else time.monotonic() + timeout
-    while True:
-        left = LONGEST if until is None else until - time.monotonic()
-        # A millisecond more: not back before the time is over.
-        found = poll.poll(int(min(max(left, 0.0), LONGEST) * 1000) + (left > 0))
-        if found or left <= 0:
-            return dict(found)
-
-
-def pidfd_open(pid: int) -> int:
-    """-1 where there is none: an old kernel, another system, no descriptors left."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return -1
 
 
 class Page:
