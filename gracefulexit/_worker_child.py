@@ -92,7 +92,10 @@ class ChildSide:
     @property
     def asked(self) -> bool:
         killer = self._armed()
-        return self._end.page.asked or killer.kill_now or self.flag.is_set()
+        by_parent = self._end.page.asked
+        if by_parent and not killer.kill_now:
+            self._stop(asked=True)  # who sees it before _listen() finds a reason too
+        return by_parent or killer.kill_now or self.flag.is_set()
 
     def shutdown(self) -> None:
         self._armed().stop("shutdown()")

@@ -112,6 +112,30 @@ def test_the_face_in_the_parent(works) -> None:
     works(source)
 
 
+def test_stopping_comes_with_a_reason(works) -> None:
+    """Also for a child that is quicker than the thread that listens to its parent."""
+    source = """
+    class Quick(Talking):
+        def run(self):
+            sys.setswitchinterval(LIMIT)
+            self.tell("ready")
+            end = time.monotonic() + LIMIT
+            while not self.stopping:
+                assert time.monotonic() < end, "not asked"
+            assert current().reason.message.startswith("asked by its parent")
+
+    def main():
+        with GracefulKiller() as killer:
+            worker = Quick(start_method="fork")
+            worker.start()
+            equal("ready", worker.hear())
+            worker.shutdown()
+            worker.join(LIMIT)
+            equal((0, None), (worker.exitcode, worker.error))
+    """
+    works(source)
+
+
 @pytest.mark.parametrize("method", MORE_METHODS)
 def test_asked_before_the_start(works, method: str) -> None:
     """Who is asked before the start begins stopped, hooks and all."""
