@@ -504,6 +504,9 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         self._stop_fd.wake()
         self._members.tell()
         self._hooks.tell()
+        # The dispatcher watches their limits, and its turn may be over:
+        #   here: _told;   there: nothing to tell or to watch, sleeps;   here: tells
+        _core.wake_news()
 
     def _describe_stragglers(self) -> str:
         """Who is still running, with stacks; "" if nobody."""

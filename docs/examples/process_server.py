@@ -27,7 +27,7 @@ class Server(ProcessWorker):
 def main():
     with GracefulKiller(grace=25) as killer:
         killer.start(Server(name="server"))
-        while not killer.wait(60):
+        while not killer.wait(3600):
             print("working", flush=True)
     print("all ended", flush=True)
     killer.exit()

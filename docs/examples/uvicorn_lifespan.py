@@ -14,7 +14,7 @@ class Mailer(Worker):
     """Stands for what runs beside the requests."""
 
     def run(self):
-        while not self.wait(60):
+        while not self.wait(3600):
             print("mailer: worked", flush=True)
         print("mailer: stopped", flush=True)
 

@@ -39,7 +39,7 @@ class Mailer(Worker):
     """Stands for all else that runs."""
 
     def run(self):
-        while not self.wait(60):
+        while not self.wait(3600):
             print("mailer: worked", flush=True)
         print("mailer: stopped", flush=True)
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-LIMIT = 30.0  # seconds for any wait; test machines are noisy
+LIMIT = 150.0  # seconds for any wait; a test machine may stand still for a while
 DUMP_LIMIT = 2.0  # seconds for the stacks of a child that hangs
 SCRIPTS = Path(__file__).resolve().parents[1] / "children"
 

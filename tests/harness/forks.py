@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from probe import equal, until
+from probe import LIMIT, equal, until
 
 HEARD = 7  # the exit status of a child that stopped gracefully
 
@@ -29,9 +29,9 @@ def stay(ready: str) -> NoReturn:
     killer = package.current() if package else None
     os.mkdir(ready)  # opens nothing
     if killer is None:
-        select.select([], [], [], 60)
+        select.select([], [], [], LIMIT)
         os._exit(98)
-    heard = killer.wait(60) and killer.reason.signum == signal.SIGTERM
+    heard = killer.wait(LIMIT) and killer.reason.signum == signal.SIGTERM
     os._exit(HEARD if heard else 99)
 
 
@@ -66,7 +66,7 @@ def hearing_child(killer: Any) -> int:
 
     def child() -> int:
         os.mkdir(name)
-        assert killer.wait(60), "it was never stopped"
+        assert killer.wait(LIMIT), "it was never stopped"
         return int(killer.reason.signum)
 
     pid = fork_to(child)

@@ -7,7 +7,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
-LIMIT = 20.0  # seconds, as probe's
+LIMIT = 100.0  # seconds, as probe's
 
 
 class Kernel:

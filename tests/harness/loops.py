@@ -9,7 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-LIMIT = 20.0  # seconds, as probe's
+LIMIT = 100.0  # seconds, as probe's
 
 
 class Loop(Protocol):

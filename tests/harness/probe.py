@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-LIMIT = 20.0  # seconds for any wait inside a child; less than the parent's
+LIMIT = 100.0  # seconds for any wait inside a child; less than the parent's
 CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 SA_RESTORER = 0x04000000  # the C library's own, not part of what was asked for
 

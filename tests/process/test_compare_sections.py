@@ -10,7 +10,7 @@ from child_process import Child
 from examples import EXAMPLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "protected-sections.md"
-LIMIT = 120.0  # seconds for all of it: more than sixty processes, a few at a time
+LIMIT = 300.0  # seconds for all of it: more than sixty processes, a few at a time
 
 FORMS = [
     "class that delays",

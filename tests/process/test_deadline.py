@@ -44,7 +44,7 @@ def test_deadline(program, backend: str, stuck: str) -> None:
     child.wait_line("ready")
     child.signal(TERM)
 
-    assert child.finish(timeout=10).status == -TERM
+    assert child.finish().status == -TERM
 
 
 @pytest.mark.parametrize(("how", "status"), [("'code'", 143), ("3", 3), ("0", 0)])
@@ -54,7 +54,7 @@ def test_exit_status_at_the_deadline(program, how: str, status: int) -> None:
     child.wait_line("ready")
     child.signal(TERM)
 
-    assert child.finish(timeout=10).status == status
+    assert child.finish().status == status
 
 
 def test_deadline_of_a_stop_from_code(program) -> None:

@@ -1,7 +1,8 @@
 """Each program in docs/examples, run as a process and stopped by a real signal.
 
 run_example.py gives the examples their back end. "At once" is the limit of a
-wait (30 s) below the example's own (60 s or an hour), never a measured time.
+wait below the example's own (an hour; or one more line that it would print), never
+a measured time.
 """
 
 from __future__ import annotations

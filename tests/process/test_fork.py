@@ -45,7 +45,7 @@ if __name__ == "__main__":
         process.start()
         assert reader.poll(30) and reader.recv() == "started"
         process.terminate()
-        process.join(30)
+        process.join(LIMIT)
         print(process.exitcode)
         pool = context.Pool(2)
         pool.map_async(time.sleep, [1000] * 2)
@@ -419,7 +419,7 @@ def test_stuck_child_ends_at_its_deadline(passes, backend: str) -> None:
             os.mkdir("ready")
             killer.wait(LIMIT)
             os.mkdir("stopping")
-            ctypes.PyDLL(None).sleep(60)
+            ctypes.PyDLL(None).sleep(1000)
         pid = fork_to(child)
         until_ready("ready")
         os.kill(pid, SIGTERM)

@@ -278,7 +278,7 @@ def test_states(passes, backend: str, state: str) -> None:
             equal((False, None), (killer.kill_now, killer.reason))
             equal(("running", None), (lowlevel.state(), killer.remaining()))
             os.mkdir("ready")
-            assert killer.wait(60)
+            assert killer.wait(LIMIT)
             until(lambda: lowlevel.state() == "stopping", "no more than that")
             return killer.reason.signum
         pid = fork_to(child)

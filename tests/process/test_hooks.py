@@ -168,6 +168,21 @@ def test_hook_timeout_leaves_behind(passes) -> None:
     assert "stuck_too" in done.err
 
 
+def test_left_behind_at_the_end_of_the_block(passes, backend: str) -> None:
+    """hook_timeout holds whoever is first to tell of the stop, main or dispatcher."""
+    passes(
+        """
+        for _ in range(20):
+            over = threading.Event()
+            with GracefulKiller(backend=sys.argv[1], hook_timeout=0.02) as killer:
+                killer.on_stop(over.wait, LIMIT)
+            equal(["left behind"], [h.result for h in killer.report().hooks])
+            over.set()
+        """,
+        backend,
+    )
+
+
 def test_on_stop_hook_is_waited_for(passes) -> None:
     """Leaving the block waits for on_stop hooks that are still running."""
     passes(

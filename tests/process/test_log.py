@@ -193,7 +193,7 @@ def test_disarmed_is_noticed_by_wait(program) -> None:
             killer.wait(0.05)
             signal.signal(SIGTERM, lambda *_: None)
             exec(sys.argv[1])
-            sys.exit(not said.wait(3))
+            sys.exit(not said.wait(LIMIT))
             """,
             call,
         ).finish()

@@ -26,7 +26,7 @@ told = log_lines("taken over:")
 WAIT = '''
 with GracefulKiller(backend=backend) as killer:
     print("ready", flush=True)
-    killer.wait(20)
+    killer.wait(100)
     print(killer.reason.signal.name, killer.armed)
 '''
 """
@@ -104,7 +104,7 @@ def test_a_killer_for_several_cells(beside_in_main) -> None:
         '''
         END = '''
         os.kill(os.getpid(), SIGTERM)
-        print(killer.wait(20), killer.reason.signal.name)
+        print(killer.wait(100), killer.reason.signal.name)
         killer.close()
         print(signal.getsignal(SIGTERM) is signal.SIG_DFL)
         print(signal.getsignal(SIGINT) is signal.default_int_handler)

@@ -381,7 +381,7 @@ def test_timeout_without_a_killer(program) -> None:
     )
     child.wait_line("ready")
     child.signal(TERM)
-    done = child.finish(timeout=10)
+    done = child.finish()
 
     assert "ledger" in done.err
     assert done.status == -TERM

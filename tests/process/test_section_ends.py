@@ -15,7 +15,7 @@ def test_opener_and_another_thread_leave_at_once(passes) -> None:
             # The message of the other thread's error is made after it has left.
             def __format__(self, spec):
                 asked.set()
-                assert go_on.wait(20)
+                assert go_on.wait(LIMIT)
                 return "slow"
         asked, go_on = threading.Event(), threading.Event()
         section = TerminateProtected(name=Slow("x"))
@@ -28,7 +28,7 @@ def test_opener_and_another_thread_leave_at_once(passes) -> None:
         section.__enter__()
         other = threading.Thread(target=leave)
         other.start()
-        assert asked.wait(20)
+        assert asked.wait(LIMIT)
         equal(0, _core.sections())
         try:
             section.__exit__(None, None, None)

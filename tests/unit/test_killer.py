@@ -7,7 +7,7 @@ import threading
 import gracefulexit
 from gracefulexit import GracefulKiller
 
-LIMIT = 20.0
+LIMIT = 100.0
 
 
 def test_stop(killer: GracefulKiller) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gracefulexit._runners import Job, Lane
 
-LIMIT = 20.0
+LIMIT = 100.0
 
 
 def run_all(lane: Lane, *funcs) -> list[Job]:

@@ -17,7 +17,7 @@ from probe import until
 
 from gracefulexit._schedule import Course, Schedule
 
-LIMIT = 30.0
+LIMIT = 100.0
 ALLOWED = ("EOF", "ASK")
 TERM, KILL = int(signal.SIGTERM), int(signal.SIGKILL)
 

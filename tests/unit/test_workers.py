@@ -10,7 +10,7 @@ import pytest
 
 from gracefulexit import GracefulKiller, Worker, WorkerGroup
 
-LIMIT = 20.0
+LIMIT = 100.0
 
 
 class Waiting(Worker):
