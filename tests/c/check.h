@@ -16,7 +16,7 @@
  *     CHECK_MAIN(cases)
  *
  * Each case is a forked process that starts with every signal at its default
- * and unblocked, and that has 10 seconds unless CASE_WITHIN says otherwise.
+ * and unblocked, and that has 60 seconds unless CASE_WITHIN says otherwise.
  * A case passes by returning. It fails by a CHECK, a signal, another exit
  * status, or a sanitizer's report (which ends in an exit status).
  *
@@ -44,7 +44,7 @@ struct check_case {
     unsigned seconds;
 };
 
-enum { CHECK_FAILED = 1, CHECK_SKIPPED = 77, CHECK_DEFAULT_SECONDS = 10 };
+enum { CHECK_FAILED = 1, CHECK_SKIPPED = 77, CHECK_DEFAULT_SECONDS = 60 };
 
 // clang-format off
 #define CASE(function) { #function, function, CHECK_DEFAULT_SECONDS }

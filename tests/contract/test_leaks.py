@@ -245,17 +245,8 @@ print("no leak")
 """
 
 
-def takes_long(name: str) -> bool:
-    return name.startswith("Popen") or "start(" in USES[name]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if takes_long(name) else [])
-        for name in USES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", USES)
 def test_no_leak(start_child, name: str) -> None:
     """Repeated uses leave no thread, descriptor, handler, object or reference."""
     child = start_child(PROGRAM, USES[name], env={"PYTHONPATH": str(HARNESS)})

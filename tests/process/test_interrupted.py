@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Runs `attempt(i)` in a fork each: what it returns is the status that is counted.
 IN_FORKS = """
 import collections, random
