@@ -5,6 +5,7 @@
 
 #include "ge_fork.h"
 #include "ge_handler.h"
+#include "ge_sigwait.h"
 #include "ge_wake.h"
 
 #include <pthread.h>
@@ -16,22 +17,29 @@ ge__fork_adopt(void)
     atomic_store(&ge__mailbox.owner, (int)getpid());
 }
 
-/* In every child, of a fork() from C too, which is not repaired: while a copy
- * of the parent's pipe is open there, the parent's watcher does not hear that
- * its own has been closed. */
+/* In every child, before its first instruction, of a fork() from C too, which
+ * is not repaired. While a copy of the parent's wake pipe is open there, the
+ * parent's watcher does not hear that its own has been closed; and what
+ * sigwait mode has blocked is inherited. Async-signal-safe. */
 static void
-close_copies(void)
+clean_child(void)
 {
+    struct ge_unblocked was;
+
     ge__wake_pipe_close();
+    ge_sigwait_pause(&was);
 }
 
 int
 ge__fork_watch(void)
 {
-    static bool watching;
-    int rc = watching ? 0 : -pthread_atfork(NULL, NULL, close_copies);
+    static atomic_bool watching; /* two at once register it twice: no harm */
+    int rc = 0;
 
-    watching = rc == 0;
+    if (!atomic_load(&watching)) {
+        rc = -pthread_atfork(NULL, NULL, clean_child);
+        atomic_store(&watching, rc == 0);
+    }
     return rc;
 }
 

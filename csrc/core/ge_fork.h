@@ -6,8 +6,8 @@
  * under the lock of the traps. */
 void ge__fork_adopt(void);
 
-/* From now on children have no copy of the wake pipe. Call from: any thread,
- * under the lock of the watcher. Returns 0; -ENOMEM. */
+/* From now on children have no copy of the wake pipe, and none of sigwait
+ * mode's mask. Call from: any thread. Returns 0; -ENOMEM. */
 int ge__fork_watch(void);
 
 /* Each in its own file. Call from: the fork child, its only thread. */

@@ -104,31 +104,11 @@ end(struct taker *taker)
     (void)pthread_join(taker->thread, NULL);
 }
 
-/* In the child of any fork(), before its first instruction, also where no hook
- * of Python's runs. Async-signal-safe. */
-static void
-clean_child(void)
-{
-    struct ge_unblocked was;
-
-    ge_sigwait_pause(&was);
-}
-
-static int
-prepare(void)
-{
-    static bool prepared;
-    int rc = prepared ? 0 : pthread_atfork(NULL, NULL, clean_child);
-
-    prepared = prepared || rc == 0;
-    return -rc;
-}
-
 /* Beside the last one, so that a failure changes nothing. */
 static int
 begin(struct taker *taker, const sigset_t *signals)
 {
-    int rc = prepare();
+    int rc = ge__fork_watch();
 
     taker->signals = *signals;
     atomic_store(&taker->quit, false);

@@ -308,6 +308,8 @@ def by_shared_memory(found: Found) -> None:
     memory.close()
     memory.unlink()
     tracker: Any = resource_tracker._resource_tracker
-    until(lambda: 2 & int(masks(tracker._pid)["SigIgn:"], 16), "it is up")
+    # The last that it does before it serves is to close these two.
+    folder = Path(f"/proc/{tracker._pid}/fd")
+    until(lambda: not {"0", "1"} & {fd.name for fd in folder.iterdir()}, "it is up")
     found(tracker._pid)
     tracker._stop()

@@ -71,3 +71,28 @@ def works(script: Callable[..., Child]) -> Callable[..., Finished]:
         return done
 
     return run
+
+
+@pytest.fixture
+def beside(request: pytest.FixtureRequest, passes: Any, backend: str) -> Any:
+    """Run a child's checks with a neighbour and this back end: the module's COMMON,
+    then the source. Further arguments go before the source and follow the back end."""
+    return _beside(request.module.COMMON, passes, backend)
+
+
+@pytest.fixture
+def beside_in_main(
+    request: pytest.FixtureRequest, passes: Any, handler_backend: str
+) -> Any:
+    """The same for what the handler's thread matters to, as the main thread's system
+    calls and exceptions: sigwait mode keeps the signals away from it."""
+    return _beside(request.module.COMMON, passes, handler_backend)
+
+
+def _beside(common: str, passes: Any, backend: str) -> Callable[..., Finished]:
+    def run(*args_and_source: str) -> Finished:
+        __tracebackhide__ = True
+        *args, source = args_and_source
+        return passes(common + textwrap.dedent(source), backend, *args)
+
+    return run

@@ -45,7 +45,7 @@ if __name__ == "__main__":
         process.start()
         assert reader.poll(30) and reader.recv() == "started"
         process.terminate()
-        process.join(LIMIT)
+        process.join(150)
         print(process.exitcode)
         pool = context.Pool(2)
         pool.map_async(time.sleep, [1000] * 2)

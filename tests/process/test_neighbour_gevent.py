@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pytest
 
 # Above every child. Its argument is the back end.
@@ -25,26 +23,6 @@ def works():
     handler.cancel()
     gevent.sleep(0.001)
 """
-
-
-def runner(passes, backend: str):
-    def run(source: str):
-        return passes(COMMON + textwrap.dedent(source), backend)
-
-    return run
-
-
-@pytest.fixture
-def beside(passes, backend: str):
-    """Run a child's checks with gevent, and this back end."""
-    return runner(passes, backend)
-
-
-@pytest.fixture
-def beside_in_main(passes, handler_backend: str):
-    """The same for what the handler's thread matters to, as the main thread's system
-    calls and exceptions: sigwait mode keeps the signals away from it."""
-    return runner(passes, handler_backend)
 
 
 def test_greenlets_wait(beside) -> None:

@@ -3,8 +3,6 @@ save and restore handlers. All from the standard library, so no stand-ins."""
 
 from __future__ import annotations
 
-import textwrap
-
 import pytest
 
 # Above every child. Its argument is the back end.
@@ -14,26 +12,6 @@ STOPS = (SIGTERM, SIGINT)
 def table():
     return {s: (signal.getsignal(s), action(s)) for s in STOPS}
 """
-
-
-def runner(passes, backend: str):
-    def run(source: str):
-        return passes(COMMON + textwrap.dedent(source), backend)
-
-    return run
-
-
-@pytest.fixture
-def beside(passes, backend: str):
-    """Run a child's checks with this back end."""
-    return runner(passes, backend)
-
-
-@pytest.fixture
-def beside_in_main(passes, handler_backend: str):
-    """The same for what the handler's thread matters to, as the main thread's system
-    calls and exceptions: sigwait mode keeps the signals away from it."""
-    return runner(passes, handler_backend)
 
 
 # ---- faulthandler --------------------------------------------------------------

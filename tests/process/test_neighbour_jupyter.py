@@ -6,8 +6,6 @@ cell, whatever the cell before has left; its stop button sends SIGINT.
 
 from __future__ import annotations
 
-import textwrap
-
 import pytest
 
 # Above every child. Its argument is the back end.
@@ -30,26 +28,6 @@ with GracefulKiller(backend=backend) as killer:
     print(killer.reason.signal.name, killer.armed)
 '''
 """
-
-
-def runner(passes, backend: str):
-    def run(source: str):
-        return passes(COMMON + textwrap.dedent(source), backend)
-
-    return run
-
-
-@pytest.fixture
-def beside(passes, backend: str):
-    """Run a child's checks with a kernel, and this back end."""
-    return runner(passes, backend)
-
-
-@pytest.fixture
-def beside_in_main(passes, handler_backend: str):
-    """The same for what the handler's thread matters to, as the main thread's system
-    calls and exceptions: sigwait mode keeps the signals away from it."""
-    return runner(passes, handler_backend)
 
 
 def test_a_killer_in_a_cell(beside) -> None:

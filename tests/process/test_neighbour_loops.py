@@ -6,8 +6,6 @@ Each child does SIGINT and SIGTERM, one killer after the other.
 
 from __future__ import annotations
 
-import textwrap
-
 import pytest
 
 LOOPS = ["asyncio", "uvloop", "trio", "anyio on asyncio", "anyio on trio"]
@@ -23,26 +21,6 @@ STOPS = (SIGTERM, SIGINT)
 def table():
     return {s: (signal.getsignal(s), action(s)) for s in STOPS}
 """
-
-
-def runner(passes, backend: str):
-    def run(loop: str, source: str):
-        return passes(COMMON + textwrap.dedent(source), backend, loop)
-
-    return run
-
-
-@pytest.fixture
-def beside(passes, backend: str):
-    """Run a child's checks on a loop, with this back end."""
-    return runner(passes, backend)
-
-
-@pytest.fixture
-def beside_in_main(passes, handler_backend: str):
-    """The same for what the handler's thread matters to, as the main thread's system
-    calls and exceptions: sigwait mode keeps the signals away from it."""
-    return runner(passes, handler_backend)
 
 
 @EACH
