@@ -50,6 +50,10 @@ def look(pid: int, not_shared: set[str]) -> dict[str, Any]:
     }
 
 
+def bits(pid: int, mask: str) -> int:
+    return int(masks(pid)[mask], 16)
+
+
 def sleeping(folder: Path, parent: int | None = None) -> bool:
     """Has this process become SLEEP, and is its loader done with opening files?"""
     try:
@@ -292,7 +296,7 @@ def by_executor(found: Found, method: str) -> int | None:
 def by_forkserver(found: Found) -> int:
     server: Any = forkserver._forkserver  # type: ignore[attr-defined]
     server.ensure_running()
-    until(lambda: 2 & int(masks(server._forkserver_pid)["SigIgn:"], 16), "it is up")
+    until(lambda: 2 & bits(server._forkserver_pid, "SigIgn:"), "it is up")
     pid = server._forkserver_pid
     found(pid)
     end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -308,8 +312,9 @@ def by_shared_memory(found: Found) -> None:
     memory.close()
     memory.unlink()
     tracker: Any = resource_tracker._resource_tracker
-    # The last that it does before it serves is to close these two.
-    folder = Path(f"/proc/{tracker._pid}/fd")
-    until(lambda: not {"0", "1"} & {fd.name for fd in folder.iterdir()}, "it is up")
+    # It ignores SIGINT, then SIGTERM, and then unblocks them.
+    both = 1 << 2 - 1 | 1 << 15 - 1
+    until(lambda: both & ~bits(tracker._pid, "SigIgn:") == 0, "it ignores them")
+    until(lambda: both & bits(tracker._pid, "SigBlk:") == 0, "it is up")
     found(tracker._pid)
     tracker._stop()
