@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import _thread
-import functools
 import logging
 import threading
 import time
-import types
 from collections.abc import Callable, Mapping
-from signal import SIG_BLOCK, Signals, pthread_sigmask
+from signal import Signals
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from . import _checks, _core
-from ._callbacks import Callbacks
-from ._hooks import Hooks
 from ._info import SignalInfo
-from ._layers import in_main_thread, layers
-from ._members import Member, Members
+from ._layers import layers
+from ._lifecycle import Lifecycle
+from ._members import Member
 from ._process import ExitStatus, process
 from ._report import Report, SectionReport
 from ._runners import Job
@@ -31,7 +27,6 @@ from ._signals import (
     parse_signals,
     parse_stop_signals,
 )
-from ._stopfd import StopDescriptor
 
 log = logging.getLogger("gracefulexit")
 
@@ -39,8 +34,6 @@ Self = TypeVar("Self", bound="GracefulKiller")
 Func = TypeVar("Func", bound=Callable[..., Any])
 
 STATES = {_core.RUNNING: "running", _core.STOPPING: "stopping", _core.HURRY: "hurry"}
-# The part of the grace that is kept for the hooks after the workers.
-RESERVE = 0.1
 
 
 class _Guarded(type):
@@ -55,7 +48,7 @@ class _Guarded(type):
         )
 
 
-class GracefulKiller(_core.Flag, metaclass=_Guarded):
+class GracefulKiller(Lifecycle, metaclass=_Guarded):
     """Hears SIGTERM, Ctrl-C or any chosen signal and tells the whole program.
 
     Installs in its constructor, from any thread; ``close()`` or the end of a
@@ -144,46 +137,12 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
                 )
         return signums
 
-    def _start_fresh(self) -> None:
-        self.event = threading.Event()
-        self._hooks = Hooks(self._hook_timeout)
-        self._callbacks = Callbacks(self._hook_timeout)
-        self._stop_fd = StopDescriptor()
-        for signum in self.signals:
-            self._callbacks.begin(signum)
-        self._forget_stop()
-
-    def _forget_stop(self) -> None:
-        self._members = Members()
-        # Protects _told: the dispatcher tells, or who closes before it could.
-        self._telling = threading.RLock()
-        self._told = False
-        self._closed = False
-        self._inherited = False
-        self._failed = False
-        self._phases: dict[str, float] = {}
-        self._blocked: dict[int, set[int]] = {}  # by thread: given back by close()
-        self._last_reason: SignalInfo | None = None
-        self._last_counts: dict[int, int] | None = None
-
     def __repr__(self) -> str:
         names = ", ".join(name_of(s) for s in self.signals)
         state = "closed" if self._closed else STATES[_core.state()]
         return f"<GracefulKiller {names or 'no signals'}: {state}>"
 
     # ---- hearing ------------------------------------------------------------
-
-    def _check_open(self) -> None:
-        if self._inherited:
-            raise RuntimeError(
-                "this killer belongs to the parent process and hears nothing in this "
-                "forked child; make a new GracefulKiller() here, use a ProcessWorker, "
-                "or pass on_fork='rearm' in the parent"
-            )
-        if self._closed:
-            raise RuntimeError(
-                "this killer is closed and hears nothing; make a new GracefulKiller()"
-            )
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until the stop, or for `timeout` seconds; True once stopping.
@@ -201,11 +160,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             self._check_open()
             self._notice()
         return self._sleep(timeout)
-
-    def _notice(self) -> None:
-        """A natural moment to look whether others have taken a signal."""
-        if not self._closed and not self.armed:
-            _core.wake_news()
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """``wait()`` for asyncio: suspends the task, not the loop. Safe to cancel."""
@@ -232,9 +186,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
     @property
     def reason(self) -> SignalInfo | None:
         """Why the program stops: a ``SignalInfo``, or None while it runs."""
-        if self._closed or self._inherited:
-            return self._last_reason
-        return process.reason
+        return self._why()
 
     @property
     def counts(self) -> Mapping[Any, int]:
@@ -310,10 +262,7 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
     @property
     def armed(self) -> bool:
         """Are all our handlers in place? False if other code took a signal."""
-        if self._closed or self._inherited:
-            return False
-        ours = [s for s in self._callbacks.signals() if s in layers.wanted]
-        return all(layers.armed(s) for s in ours)
+        return self._armed()
 
     def rearm(self) -> None:
         """Take our signals back; who has them now is restored by ``close()``."""
@@ -378,11 +327,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         if not stopped:
             raise SystemExit(int(self._failed))
         raise process.exit_exception(self.reason, status, failed=self._failed)
-
-    def _exception(self) -> SystemExit:
-        # The oldest live one's; of those that are closed, our own.
-        status = process.exit_status if process.killers else self.exit_status
-        return process.exit_exception(self.reason, status, failed=self._failed)
 
     # ---- hooks and workers --------------------------------------------------
 
@@ -462,11 +406,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         until = None if timeout is None else time.monotonic() + timeout
         return self._members.join(until, self._stop_and_limit)
 
-    def _stop_and_limit(self) -> tuple[float | None, float | None]:
-        """When the stop began, and until when workers and hooks are waited for."""
-        reason = self.reason
-        return (None, None) if reason is None else (reason.when, _limit(reason))
-
     def _worker_failed(self, name: str, error: BaseException) -> None:
         """A worker ended by an exception, or a process worker by its own death."""
         stopping = self._worker_error == "stop"
@@ -474,50 +413,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         if stopping:
             self._failed = True
             process.stop(f"worker {name} failed: {error!r}")
-
-    # ---- called by the dispatcher -------------------------------------------
-
-    def _other_signals(self) -> list[int]:
-        """Those of on() and take()."""
-        return [s for s in self._callbacks.signals() if s not in self.signals]
-
-    def _turn(self, now: float, state: int) -> float | None:
-        """Called whenever something has happened; seconds until the next call."""
-        if state != _core.RUNNING:
-            self._tell()
-        waits = (
-            self._callbacks.turn(now),
-            self._members.check(now),
-            self._hooks.check(now),
-        )
-        return min((w for w in waits if w is not None), default=None)
-
-    def _stopping(self) -> bool:
-        return self.kill_now
-
-    def _tell(self) -> None:
-        with self._telling:
-            if self._told:
-                return
-            self._told = True
-        _set(self.event)
-        self._stop_fd.wake()
-        self._members.tell()
-        self._hooks.tell()
-        # The dispatcher watches their limits, and its turn may be over:
-        #   here: _told;   there: nothing to tell or to watch, sleeps;   here: tells
-        _core.wake_news()
-
-    def _describe_stragglers(self) -> str:
-        """Who is still running, with stacks; "" if nobody."""
-        lines = []
-        for member in self._members.snapshot():
-            report = member.report(None)
-            if report.alive:
-                # A process has no stack that we could see.
-                at = f", at\n{report.stack}" if report.stack else ""
-                lines.append(f"worker {report.name}{at}")
-        return "; ".join(lines + self._hooks.unfinished())
 
     # ---- the end ------------------------------------------------------------
 
@@ -557,39 +452,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
             process.stop("left the block", raising=False)
         self._finish(ending=False)
 
-    def _finish(self, *, ending: bool) -> None:
-        """Stopping: workers and on_stop hooks, then on_exit hooks, then close().
-
-        `ending`: the program ends next, and the deadline holds until it has.
-        """
-        self._tell()
-        start = time.monotonic()
-        stragglers: list[Any] = []
-        try:
-            stragglers = self.join()
-            for thread in stragglers:
-                log.warning(
-                    "%s has not ended in time; going on without it", thread.name
-                )
-            self._wait_for_hooks()
-        finally:
-            self._phases["workers and on_stop hooks"] = time.monotonic() - start
-            reason = self.reason
-            # One that has not ended may hold the interpreter for ever.
-            held_up = any(not getattr(t, "daemon", True) for t in stragglers)
-            self._close(linger=ending or held_up)
-            log.info(
-                "stopped: %s; %s",
-                reason,
-                ", ".join(
-                    f"{name} {took:.3f} s" for name, took in self._phases.items()
-                ),
-            )
-
-    def _wait_for_hooks(self) -> None:
-        for job in self._hooks.wait(lambda: self._stop_and_limit()[1]):
-            log.warning("%s has not ended in time; going on without it", job.name)
-
     def close(self) -> None:
         """Give everything back: handlers, masks, descriptors, threads.
 
@@ -599,66 +461,6 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         """
         self._close(linger=False)
 
-    def _close(self, *, linger: bool) -> None:
-        if self._closed or self._inherited:
-            return
-        if self.kill_now:
-            self._tell()
-        start = time.monotonic()
-        if self._hooks.run_exit():
-            self._phases["on_exit hooks"] = time.monotonic() - start
-        _core.insist(functools.partial(self._give_back, linger))
-        blocked = self._blocked.pop(threading.get_ident(), None)
-        if blocked:
-            pthread_sigmask(SIG_BLOCK, blocked)
-        process.join_retired()
-
-    def _give_back(self, linger: bool) -> None:
-        """May be interrupted and called again; see _core.insist()."""
-        process.remove(self, self._keep_last_values, linger=linger)
-        self._stop_fd.close()
-        self._members.wake()
-
-    def _keep_last_values(self) -> None:
-        self._last_reason = process.reason
-        self._last_counts = self._callbacks.counts()
-        if self.kill_now:
-            _set(self.event)
-        self._closed = True
-
-    def _at_interpreter_exit(self) -> None:
-        """Never closed: run the on_exit hooks. A stop that is under way keeps its
-        deadline: other atexit hooks and the finalisation may hang."""
-        self._close(linger=True)
-
-    def _inherited_by_fork(self, library: bool) -> None:
-        """In the forked child. `library`: of one that runs its own code there. May
-        be interrupted and called again."""
-        if self in process.killers:
-            return
-        self._renew()
-        self._stop_fd.forget_in_child()
-        self._forget_stop()
-        if self._on_fork == "rearm" or (self._on_fork == "auto" and not library):
-            # The same objects: `event` may have been handed out, and a hook that
-            # forked goes on in its lane.
-            self.event.__init__()  # type: ignore[misc]
-            self._hooks.restart()
-            self._callbacks.restart()
-            try:
-                process.add(self, self._backend)
-            except (OSError, RuntimeError) as error:
-                # Nobody could catch it here. The child has the default actions.
-                log.error("a forked child cannot hear its signals: %s", error)
-            else:
-                return
-        self._last_counts = dict.fromkeys(self._callbacks.signals(), 0)
-        self._hooks = Hooks(self._hook_timeout)  # the locks of those are the parent's
-        self._inherited = True
-        if not isinstance(self, _Unusable):
-            cls = type(self)
-            self.__class__ = types.new_class(cls.__name__, (_Unusable, cls))
-
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             "a killer cannot be pickled or copied: it hears for one process; make a "
@@ -666,66 +468,11 @@ class GracefulKiller(_core.Flag, metaclass=_Guarded):
         )
 
 
-class _Unusable:
-    """Goes before the class of a killer that a child cannot use. kill_now is false
-    there for ever and `event` not set, and who looks at them would be told nothing; a
-    check in the member itself would cost every poll of every program."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Not that of the user's class, which may want arguments."""
-
-    def _refuse(self) -> NoReturn:
-        self._check_open()  # type: ignore[attr-defined]
-        raise AssertionError("an inherited killer is not open")
-
-    kill_now = event = property(_refuse)
-
-
-def _set(event: threading.Event) -> None:
-    """Not in main, where the handler of another signal may raise in the middle of it:
-    an Event takes its lock in Python, which then is never released,
-      main: set() has the lock, KeyboardInterrupt;   main: close() again, set()
-    and main waits for itself."""
-    if event.is_set():
-        return
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def run() -> None:
-        event.set()
-        done.release()
-
-    try:
-        if not in_main_thread():
-            run()
-        else:
-            _thread.start_new_thread(run, ())
-    except RuntimeError:  # no thread is to be had, or not any more
-        run()
-    done.acquire()
-
-
 def _member(signum: int) -> Any:
     try:
         return Signals(signum)
     except ValueError:
         return signum
-
-
-def _limit(reason: SignalInfo) -> float | None:
-    deadline = _core.deadline()
-    if deadline is None:
-        return None
-    return deadline - RESERVE * (deadline - reason.when)
-
-
-def time_for_workers() -> float | None:
-    """Seconds until nobody waits for workers any more; None: no stop, or no limit."""
-    reason = process.reason
-    limit = None if reason is None else _limit(reason)
-    return None if limit is None else max(0.0, limit - time.monotonic())
 
 
 def stop_descriptor() -> int | None:

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import IO, Any, AnyStr, Literal, overload
 
 from . import _checks
-from ._killer import GracefulKiller, current, stop_descriptor, time_for_workers
+from ._budget import time_for_workers
+from ._killer import GracefulKiller, current, stop_descriptor
 from ._leader import Leader
 from ._members import Grouped
 from ._schedule import Course, Schedule, Step, Steps, describe

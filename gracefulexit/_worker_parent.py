@@ -7,7 +7,8 @@ import signal
 import threading
 from typing import Any
 
-from ._killer import current, time_for_workers
+from ._budget import time_for_workers
+from ._killer import current
 from ._schedule import Schedule, Step
 from ._worker_child import ChildSide, Hook, Terms
 from ._worker_link import Link, LinkEnd, launching

@@ -51,20 +51,29 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_core", "_delivery", "_dispatcher", "_errors", "_forks", "_info"),
         *("_layers", "_sections", "_signals", "_sigwait", "_teller"),
     },
+    # A killer, from its parts up.
+    "_events": {"_layers"},
+    "_inherited": set(),
+    "_budget": {"_core", "_info", "_process"},
+    "_lifecycle": {
+        *("_core", "_budget", "_callbacks", "_events", "_hooks", "_info"),
+        *("_inherited", "_layers", "_members", "_process", "_stopfd"),
+    },
     # What users see.
     "_killer": {
-        *("_core", "_callbacks", "_checks", "_hooks", "_info", "_layers"),
-        *("_members", "_process", "_report", "_runners", "_sections"),
-        *("_signals", "_stopfd"),
+        *("_core", "_checks", "_info", "_layers", "_lifecycle", "_members"),
+        *("_process", "_report", "_runners", "_sections", "_signals"),
     },
     "_workers": {"_checks", "_killer", "_members"},
-    "_popen": {"_checks", "_killer", "_leader", "_members", "_schedule"},
+    "_popen": {
+        *("_budget", "_checks", "_killer", "_leader", "_members", "_schedule"),
+    },
     "_worker_child": {
         *("_checks", "_errors", "_interrupt", "_killer", "_process", "_worker_link"),
     },
     "_worker_parent": {
-        *("_killer", "_schedule", "_worker_child", "_worker_link", "_worker_popen"),
-        "_worker_shared",
+        *("_budget", "_killer", "_schedule", "_worker_child", "_worker_link"),
+        *("_worker_popen", "_worker_shared"),
     },
     "_processes": {
         *("_checks", "_killer", "_members", "_schedule", "_worker_child"),

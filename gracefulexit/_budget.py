@@ -1,0 +1,32 @@
+"""How the grace of a stop is shared: until when workers and hooks are waited for."""
+
+from __future__ import annotations
+
+import time
+
+from . import _core
+from ._info import SignalInfo
+from ._process import process
+
+# The part of the grace that is kept for the hooks after the workers.
+RESERVE = 0.1
+
+
+def stop_and_limit(
+    reason: SignalInfo | None,
+) -> tuple[float | None, float | None]:
+    """When the stop began, and until when workers and hooks are waited for."""
+    return (None, None) if reason is None else (reason.when, _limit(reason))
+
+
+def time_for_workers() -> float | None:
+    """Seconds until nobody waits for workers any more; None: no stop, or no limit."""
+    _, limit = stop_and_limit(process.reason)
+    return None if limit is None else max(0.0, limit - time.monotonic())
+
+
+def _limit(reason: SignalInfo) -> float | None:
+    deadline = _core.deadline()
+    if deadline is None:
+        return None
+    return deadline - RESERVE * (deadline - reason.when)
