@@ -109,3 +109,11 @@ def describe(func: Callable[..., Any]) -> str:
     if name is None:
         name = getattr(getattr(func, "func", None), "__qualname__", None)
     return str(name or repr(func))
+
+
+def shown(error: BaseException) -> str:
+    """repr(), for reports; that of the user's own exceptions may fail."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001
+        return describe(type(error))

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 
 from . import _core
+from ._checks import shown
 from ._report import HookReport
 from ._runners import Job, Lane
+from ._stragglers import Straggler
 
 
 class Hooks:
@@ -81,12 +83,15 @@ class Hooks:
                 late.append(job)
         return late
 
-    def run_exit(self) -> bool:
-        """Run the on_exit hooks that have not run; were there any?"""
+    def run_exit(self, begin: Callable[[], None]) -> None:
+        """Run the on_exit hooks that have not run; `begin` is called before, if there
+        are any."""
         with self._lock:
             jobs = self._at_exit[::-1]
             self._at_exit.clear()
             self._called += jobs
+        if jobs:
+            begin()
         for job in jobs:
             if self._limit is None:
                 job.run()
@@ -94,17 +99,37 @@ class Hooks:
                 self._lanes[1].submit(job)
                 if not job.over.wait(self._limit):
                     self._lanes[1].check(time.monotonic())
-        return bool(jobs)
 
     def check(self, now: float) -> float | None:
         """Leave behind what is over its limit; seconds until the next look."""
         waits = [w for w in (lane.check(now) for lane in self._lanes) if w is not None]
         return min(waits, default=None)
 
-    def unfinished(self) -> list[str]:
-        return [job.name for job in list(self._called) if not job.over.is_set()]
+    def stragglers(self, now: float) -> list[Straggler]:
+        """Those that are waited for."""
+        jobs = [job for job in list(self._called) if not job.over.is_set()]
+        return [_straggler(job, now) for job in jobs]
 
-    def report(self) -> tuple[HookReport, ...]:
+    def report(self, stopped: float | None) -> tuple[HookReport, ...]:
         with self._lock:
-            jobs = self._called + self._at_stop + self._at_exit
-        return tuple(HookReport(job.name, job.result) for job in jobs)
+            jobs = self._called + self._at_stop[::-1] + self._at_exit[::-1]
+        return tuple(_report(job, stopped) for job in jobs)
+
+
+def _straggler(job: Job, now: float) -> Straggler:
+    if job.started is None or job.thread is None:
+        return Straggler(job.name, None, job.result)
+    return Straggler(
+        job.name, job.thread.ident, f"running for {now - job.started:.1f} s"
+    )
+
+
+def _report(job: Job, stopped: float | None) -> HookReport:
+    started, ended, error = job.started, job.ended, job.error
+    return HookReport(
+        job.name,
+        job.result,
+        start=None if started is None or stopped is None else started - stopped,
+        length=None if started is None or ended is None else ended - started,
+        error=None if error is None else shown(error),
+    )

@@ -16,9 +16,8 @@ from ._layers import layers
 from ._lifecycle import Lifecycle
 from ._members import Member
 from ._process import ExitStatus, process
-from ._report import Report, SectionReport
+from ._report import Report
 from ._runners import Job
-from ._sections import open_sections
 from ._signals import (
     SignalLike,
     SignalsLike,
@@ -417,7 +416,18 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
     # ---- the end ------------------------------------------------------------
 
     def report(self) -> Report:
-        """What happened so far, as data; ``str()`` of it is for people."""
+        """What happened so far, as data; ``str()`` of it is for people.
+
+        At any time: before the stop, from a hook, on a closed killer. From any
+        thread, from a Python signal handler. RuntimeError on a killer that a
+        forked child cannot use.
+
+        >>> with GracefulKiller() as killer:
+        ...     killer.report().state
+        'running'
+        """
+        if self._inherited:
+            self._check_open()
         self._notice()
         reason = self.reason
         now = time.monotonic()
@@ -428,12 +438,10 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             stopping_for=now - stopped if stopped is not None else None,
             remaining=self.remaining(),
             counts={name_of(int(s)): n for s, n in self.counts.items()},
-            workers=tuple(m.report(stopped) for m in self._members.snapshot()),
-            sections=tuple(
-                SectionReport(s.name, s.thread, now - s.since) for s in open_sections()
-            ),
-            hooks=self._hooks.report(),
-            phases=dict(self._phases),
+            workers=self._members.report(stopped),
+            sections=self._drain.report(now),
+            hooks=self._hooks.report(stopped),
+            phases=self._timeline.report(stopped),
         )
 
     def __enter__(self: Self) -> Self:

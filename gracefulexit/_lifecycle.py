@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
 from signal import SIG_BLOCK, pthread_sigmask
 from typing import Any
 
@@ -19,7 +18,10 @@ from ._inherited import make_unusable
 from ._layers import layers
 from ._members import Members
 from ._process import ExitStatus, process
+from ._sections import Drain
 from ._stopfd import StopDescriptor
+from ._stragglers import Straggler
+from ._timeline import EXIT, ON_EXIT, SECTIONS, WORK, Timeline
 
 log = logging.getLogger("gracefulexit")
 
@@ -59,7 +61,8 @@ class Lifecycle(_core.Flag):
         self._closed = False
         self._inherited = False
         self._failed = False
-        self._phases: dict[str, float] = {}
+        self._timeline = Timeline()
+        self._drain = Drain()
         self._blocked: dict[int, set[int]] = {}  # by thread: given back by close()
         self._last_reason: SignalInfo | None = None
         self._last_counts: dict[int, int] | None = None
@@ -112,6 +115,7 @@ class Lifecycle(_core.Flag):
             if self._told:
                 return
             self._told = True
+        self._timeline.begin(WORK)
         set_event(self.event)
         self._stop_fd.wake()
         self._members.tell()
@@ -120,16 +124,13 @@ class Lifecycle(_core.Flag):
         #   here: _told;   there: nothing to tell or to watch, sleeps;   here: tells
         _core.wake_news()
 
-    def _describe_stragglers(self) -> str:
-        """Who is still running, with stacks; "" if nobody."""
-        lines = []
-        for member in self._members.snapshot():
-            report = member.report(None)
-            if report.alive:
-                # A process has no stack that we could see.
-                at = f", at\n{report.stack}" if report.stack else ""
-                lines.append(f"worker {report.name}{at}")
-        return "; ".join(lines + self._hooks.unfinished())
+    def _stragglers(self, now: float) -> list[Straggler]:
+        """Workers and hooks that are still running."""
+        return [*self._members.stragglers(now), *self._hooks.stragglers(now)]
+
+    def _registered(self) -> set[int]:
+        """The threads of the workers."""
+        return self._members.idents()
 
     # ---- the end ------------------------------------------------------------
 
@@ -142,46 +143,42 @@ class Lifecycle(_core.Flag):
         return stop_and_limit(self._why())
 
     def _finish(self, *, ending: bool) -> None:
-        """Stopping: workers and on_stop hooks, then on_exit hooks, then close().
+        """Stopping: workers and on_stop hooks, then open sections, then on_exit
+        hooks, then close().
 
         `ending`: the program ends next, and the deadline holds until it has.
         """
         self._tell()
-        start = time.monotonic()
         stragglers: list[Any] = []
         try:
             stragglers = self._members.join(None, self._stop_and_limit)
-            for thread in stragglers:
-                log.warning(
-                    "%s has not ended in time; going on without it", thread.name
-                )
-            self._wait_for_hooks()
+            hooks = self._hooks.wait(self._limit)
+            for late in (*stragglers, *hooks):
+                _say_late(late.name)
+            if self._drain.begin():
+                self._timeline.begin(SECTIONS)
+                for section in self._drain.wait(self._limit):
+                    _say_late(str(section))
         finally:
-            self._phases["workers and on_stop hooks"] = time.monotonic() - start
             reason = self._why()
             # One that has not ended may hold the interpreter for ever.
             held_up = any(not getattr(t, "daemon", True) for t in stragglers)
             self._close(linger=ending or held_up)
-            log.info(
-                "stopped: %s; %s",
-                reason,
-                ", ".join(
-                    f"{name} {took:.3f} s" for name, took in self._phases.items()
-                ),
-            )
+            log.info("stopped: %s; %s", reason, self._timeline)
 
-    def _wait_for_hooks(self) -> None:
-        for job in self._hooks.wait(lambda: self._stop_and_limit()[1]):
-            log.warning("%s has not ended in time; going on without it", job.name)
+    def _limit(self) -> float | None:
+        return self._stop_and_limit()[1]
 
     def _close(self, *, linger: bool) -> None:
         if self._closed or self._inherited:
             return
         if self.kill_now:
             self._tell()
-        start = time.monotonic()
-        if self._hooks.run_exit():
-            self._phases["on_exit hooks"] = time.monotonic() - start
+        self._hooks.run_exit(functools.partial(self._timeline.begin, ON_EXIT))
+        if linger and self.kill_now:
+            self._timeline.begin(EXIT)
+        else:
+            self._timeline.end()
         _core.insist(functools.partial(self._give_back, linger))
         blocked = self._blocked.pop(threading.get_ident(), None)
         if blocked:
@@ -238,3 +235,7 @@ class Lifecycle(_core.Flag):
         self._hooks = Hooks(self._hook_timeout)  # the locks of those are the parent's
         self._inherited = True
         make_unusable(self)
+
+
+def _say_late(name: str) -> None:
+    log.warning("%s has not ended in time; going on without it", name)

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from ._checks import callback, seconds
-from ._report import WorkerReport, stack_of
+from ._checks import callback, seconds, shown
+from ._report import WorkerReport
 from ._runners import Job, Lane
+from ._stacks import stack_of
+from ._stragglers import Straggler
 
 # A shutdown() that takes longer than this no longer delays the asking of others.
 ASK_PATIENCE = 0.5
@@ -93,20 +95,54 @@ class Member:
             return []
         return stragglers if isinstance(stragglers, list) else [self.thread]
 
+    def alive(self) -> bool:
+        return not self.note_end() and self.thread.is_alive()
+
+    def leaves(self) -> Iterator[Member]:
+        """Itself, or the members of the group that it is."""
+        inner = getattr(self.thread, "_members", None)
+        if isinstance(inner, Members):
+            for member in inner.snapshot():
+                yield from member.leaves()
+        else:
+            yield self
+
     def report(self, stopped: float | None) -> WorkerReport:
-        alive = not self.note_end() and self.thread.is_alive()
+        alive = self.alive()
         error = getattr(self.thread, "error", None)
         asked = self.asked
         return WorkerReport(
             name=self.name,
             alive=alive,
-            asked=asked - stopped if asked and stopped else None,
-            ended=self.ended - asked if asked and self.ended else None,
-            error=repr(error) if isinstance(error, BaseException) else None,
-            stack=stack_of(getattr(self.thread, "ident", None))
-            if alive and asked
-            else None,
+            asked=_since(stopped, asked),
+            noticed=_since(asked, self.noticed),
+            ended=_since(asked, self.ended),
+            error=shown(error) if isinstance(error, BaseException) else None,
+            stack=stack_of(self.ident) if alive and asked is not None else None,
         )
+
+    def straggler(self, now: float) -> Straggler:
+        asked = "not asked yet"
+        if self.asked is not None:
+            asked = f"asked {now - self.asked:.1f} s ago"
+        return Straggler(f"worker {self.name}", self.ident, asked)
+
+    @property
+    def ident(self) -> int | None:
+        """Of the thread; None if it is a process."""
+        thread = self.thread
+        return thread.ident if isinstance(thread, threading.Thread) else None
+
+    @property
+    def noticed(self) -> float | None:
+        """When it first saw that it is asked, as far as that is known."""
+        when = getattr(self.thread, "_noticed_at", None)
+        return when if isinstance(when, float) else None
+
+
+def _since(begin: float | None, then: float | None) -> float | None:
+    """Seconds; asked twice at once, the one who was later may be noted first."""
+    return None if begin is None or then is None else max(0.0, then - begin)
 
 
 def _how_to_ask(thread: Any, stop: Callable[[], Any] | None) -> Callable[[], Any]:
@@ -237,6 +273,19 @@ class Members:
     def discard(self, thread: Any) -> None:
         with self._lock:
             self._members = [m for m in self._members if m.thread is not thread]
+
+    def leaves(self) -> list[Member]:
+        """Those of groups in the place of the groups."""
+        return [leaf for member in self.snapshot() for leaf in member.leaves()]
+
+    def idents(self) -> set[int]:
+        return {m.ident for m in self.leaves() if m.ident is not None}
+
+    def report(self, stopped: float | None) -> tuple[WorkerReport, ...]:
+        return tuple(m.report(stopped) for m in self.leaves())
+
+    def stragglers(self, now: float) -> list[Straggler]:
+        return [m.straggler(now) for m in self.leaves() if m.alive()]
 
     def begin(self) -> list[Member]:
         """The stop has begun: wake who joins; those to ask."""

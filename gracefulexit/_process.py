@@ -29,6 +29,7 @@ from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signa
 from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
 from ._sigwait import NOT_TAKEN, Sigwait
+from ._stragglers import Straggler, describe
 from ._teller import Teller
 
 log = logging.getLogger("gracefulexit")
@@ -53,7 +54,8 @@ class Member(Protocol):
     def _detach(self) -> None: ...
     def _other_signals(self) -> list[int]: ...
     def _turn(self, now: float, state: int) -> float | None: ...
-    def _describe_stragglers(self) -> str: ...
+    def _stragglers(self, now: float) -> list[Straggler]: ...
+    def _registered(self) -> set[int]: ...
     def _at_interpreter_exit(self) -> None: ...
     def _inherited_by_fork(self, library: bool) -> None: ...
     def _exception(self) -> BaseException: ...
@@ -265,17 +267,19 @@ class Process:
         killers = [k for k in self.killers if k is not without]
         if not killers and self.backend == "sigwait":
             self.backend = _core.backends()[0]  # the watcher may go on for sections
-        if killers or timed():
-            return
+        if killers or timed() or self._lingering():
+            return  # at the end of the grace they say what the end waits for
+        self._retire_dispatcher()
+        _core.watcher_stop()
+        self.backend = None
+
+    def _retire_dispatcher(self) -> None:
         dispatcher = self._dispatcher
         if dispatcher is not None:
             self._retired[:] = [d for d in self._retired if d.is_alive()]
             self._retired.append(dispatcher)
             dispatcher.quit()
             self._dispatcher = None
-        if not self._lingering():
-            _core.watcher_stop()
-            self.backend = None
 
     def join_retired(self) -> None:
         """Wait for dispatchers that were told to quit. Without the lock: they may
@@ -519,14 +523,19 @@ class Process:
             self._teller.hurry()
         reason = self.reason
         if stopping and reason is not None:
-            who = (k._describe_stragglers() for k in killers)
-            waits.append(self._teller.stragglers(now, reason, who))
+            waits.append(self._teller.stragglers(now, reason, self._stragglers))
         if self._teller.unarmed():
             # Not while main is giving it back at this moment.
             with self.lock:
                 taken = self._teller.unarmed()
             self._teller.taken_over(taken)
         return min((w for w in waits if w is not None), default=None)
+
+    def _stragglers(self, now: float) -> dict[tuple[str, int | None], str]:
+        waiting = (*self.killers, *self._kept)
+        found = [s for k in waiting for s in k._stragglers(now)]
+        known = {i for k in waiting for i in k._registered()}
+        return describe(found, known, now)
 
     def _expire(self, now: float) -> float | None:
         """Sections over their timeout hold nothing up any more; seconds until the
@@ -562,6 +571,12 @@ class Process:
         self.delivery.wait_at_exit()
         for killer in reversed(list(self.killers)):
             killer._at_interpreter_exit()
+        # Lingering, the watcher alone keeps the deadline from here on: no thread of
+        # ours is to want the GIL during finalisation.
+        with self.lock:
+            if not timed():
+                self._retire_dispatcher()
+        self.join_retired()
 
     def _repair_child(self) -> None:
         """The child is a normal process again; see the page on limits. May be

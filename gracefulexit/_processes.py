@@ -115,7 +115,7 @@ class ProcessWorker(multiprocessing.Process, Grouped):
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until asked to stop, or for `timeout` seconds; True once asked."""
         timeout = _checks.timeout(timeout)
-        return self.stopping or self._side.flag.wait(timeout)
+        return self._side.wait(timeout)
 
     def shutdown(self) -> None:
         """Ask this worker to stop; returns at once.
@@ -143,6 +143,11 @@ class ProcessWorker(multiprocessing.Process, Grouped):
         _checks.callback(func, "on_stop hook", args, kwargs)
         self._side.on_stop((func, args, kwargs))
         return func
+
+    @property
+    def _noticed_at(self) -> float | None:
+        side = self._side
+        return side.noticed_at if isinstance(side, ParentSide) else None
 
     @property
     def error(self) -> BaseException | None:

@@ -46,9 +46,9 @@ class Job:
     @property
     def result(self) -> str:
         if self.error is not None:
-            return f"failed: {self.error!r}"
-        if self.ended is not None and self.started is not None:
-            return f"done in {self.ended - self.started:.3f} s"
+            return "failed"
+        if self.ended is not None:
+            return "done"
         if self.left_behind:
             return "left behind"
         return "running" if self.started is not None else "not started"

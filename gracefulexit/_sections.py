@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from . import _core
-from ._report import stack_of
+from ._report import SectionReport
+from ._stacks import runs_python, stack_of
 
 log = logging.getLogger("gracefulexit")
 
@@ -18,6 +21,7 @@ class OpenSection(NamedTuple):
     thread: str
     since: float  # time.monotonic()
     holds: bool  # not over its timeout
+    ident: int  # of the thread
 
     def __str__(self) -> str:
         return f"section {self.name} in {self.thread}"
@@ -26,7 +30,7 @@ class OpenSection(NamedTuple):
 def open_sections() -> list[OpenSection]:
     """All of the process, the oldest first."""
     return [
-        OpenSection(name_of_section(owner), name_of_thread(ident), since, holds)
+        OpenSection(name_of_section(owner), name_of_thread(ident), since, holds, ident)
         for owner, ident, since, holds in _core.opened()
     ]
 
@@ -77,3 +81,70 @@ def tell_overdue(owner: _core.Section, ident: int) -> None:
         owner.timeout,
         stack_of(ident),
     )
+
+
+class Drain:
+    """The wait of a stop for the sections that are open when its workers have ended.
+
+    Only for those: a thread that opens one after the other would never let us go.
+    Not for our own, nor for those that ended threads have left open.
+    """
+
+    def __init__(self) -> None:
+        self._begun = 0.0
+        self._over: float | None = None
+        self._waited: list[OpenSection] = []
+        self._left: dict[OpenSection, float] = {}
+
+    def begin(self) -> bool:
+        """Is there one to wait for?"""
+        me = threading.get_ident()
+        self._begun = time.monotonic()
+        self._waited = [
+            s
+            for s in open_sections()
+            if s.holds and s.ident != me and runs_python(s.ident)
+        ]
+        return bool(self._waited)
+
+    def wait(self, limit: Callable[[], float | None]) -> list[OpenSection]:
+        """Until then; those that are still open."""
+        while late := self._still_open(open_sections()):
+            until = limit()
+            if until is not None and time.monotonic() >= until:
+                break
+            # Nothing wakes us: who leaves a section makes no call for it.
+            time.sleep(0.01)
+        self._over = time.monotonic()
+        return late
+
+    def _still_open(self, now_open: list[OpenSection]) -> list[OpenSection]:
+        now = time.monotonic()
+        # Equal only as long as it holds, too.
+        late = [s for s in self._waited if s in now_open]
+        for section in self._waited:
+            if section not in late:
+                self._left.setdefault(section, now)
+        return late
+
+    def report(self, now: float) -> tuple[SectionReport, ...]:
+        """Those that were waited for and left, then those that are open."""
+        now_open = open_sections()
+        self._still_open(now_open)
+        gone = [s for s in self._waited if not any(_same(s, o) for o in now_open)]
+        return (
+            *(self._row(s, self._left[s], still=False) for s in gone),
+            *(self._row(s, now, still=True) for s in now_open),
+        )
+
+    def _row(self, section: OpenSection, until: float, *, still: bool) -> SectionReport:
+        waited = None
+        if any(_same(section, s) for s in self._waited):
+            end = min(until, self._over or until)
+            waited = end - self._begun
+        age = until - section.since
+        return SectionReport(section.name, section.thread, age, still, waited)
+
+
+def _same(one: OpenSection, other: OpenSection) -> bool:
+    return (one.ident, one.since) == (other.ident, other.since)

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 
 from . import _core
 from ._info import SignalInfo
@@ -16,6 +17,9 @@ from ._sections import names
 from ._signals import name_of
 
 log = logging.getLogger("gracefulexit")
+
+# Parts of the grace that are left when the stragglers are told of.
+LOOKS = (1 / 5, 1 / 20)
 
 
 class Teller:
@@ -57,25 +61,35 @@ class Teller:
             log.warning("ending as soon as %s is left; Ctrl+\\ abandons it", open_now)
 
     def stragglers(
-        self, now: float, reason: SignalInfo, waiting_for: Iterable[str]
+        self,
+        now: float,
+        reason: SignalInfo,
+        describe: Callable[[float], Mapping[tuple[str, int | None], str]],
     ) -> float | None:
-        """In the last fifth of the grace: who is still running, and where."""
+        """In the last fifth of the grace: who is still running, and where. Later once
+        more, for hooks that have begun since. Seconds until the next look."""
         deadline = _core.deadline()
         if deadline is None:
             return None
-        at = deadline - (deadline - reason.when) / 5
-        if now < at:
-            return at - now
-        if not self.once("stragglers"):
-            return None
-        what = [w for w in (*waiting_for, names()) if w]
-        if what:
-            left = deadline - now
+        for part in LOOKS:
+            at = deadline - (deadline - reason.when) * part
+            if now < at:
+                return at - now
+            if self.once(f"stragglers {part}"):
+                self._say_stragglers(deadline, describe(now))
+        return None
+
+    def _say_stragglers(
+        self, deadline: float, found: Mapping[tuple[str, int | None], str]
+    ) -> None:
+        fresh = [text for who, text in found.items() if self.once(f"straggler {who}")]
+        if fresh:
             log.warning(
-                "%.1f s left until the end; still waiting for %s", left, "; ".join(what)
+                "%.1f s left until the end; still waiting for\n%s",
+                max(0.0, deadline - time.monotonic()),
+                "\n".join(fresh),
             )
         flush()
-        return None
 
     def taken_over(self, signums: Iterable[int]) -> None:
         """One line for all: who takes one mostly takes several at once."""

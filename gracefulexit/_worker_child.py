@@ -95,7 +95,13 @@ class ChildSide:
         by_parent = self._end.page.asked
         if by_parent and not killer.kill_now:
             self._stop(asked=True)  # who sees it before _listen() finds a reason too
-        return by_parent or killer.kill_now or self.flag.is_set()
+        if by_parent or killer.kill_now or self.flag.is_set():
+            self._end.page.notice()
+            return True
+        return False
+
+    def wait(self, timeout: float | None) -> bool:
+        return self.asked or (self.flag.wait(timeout) and self.asked)
 
     def shutdown(self) -> None:
         self._armed().stop("shutdown()")
@@ -126,7 +132,7 @@ class ChildSide:
                 raise
         except BaseException as error:
             self.error = error
-            self._end.page.tell(f"ended by {_describe(error)}")
+            self._end.page.tell(f"ended by {_checks.shown(error)}")
             raise
         finally:
             killer.end()
@@ -178,10 +184,3 @@ def _deaf() -> None:
     of handlers in Python: a second signal would make a good end a bad one."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
-
-
-def _describe(error: BaseException) -> str:
-    try:
-        return repr(error)
-    except Exception:  # noqa: BLE001  # the user's own
-        return _checks.describe(type(error))

@@ -43,6 +43,11 @@ class Link:
                 self._wake.write()
                 self._poke.write()
 
+    def noticed(self) -> float | None:
+        """When the child has seen that it is asked; None: not yet, or unknown."""
+        with self._lock:
+            return None if self._closed else self.page.noticed()
+
     def drain(self) -> None:
         self._poke.drain()
 

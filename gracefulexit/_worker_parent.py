@@ -25,6 +25,7 @@ class ParentSide:
         self.flag = Flag(self.shutdown)
         self.error: BaseException | None = None
         self.group: Any = None
+        self._noticed_at: float | None = None
         self._hooks: list[Hook] = []
         self._link: Link | None = None
         self._schedule: Schedule | None = None
@@ -35,6 +36,15 @@ class ParentSide:
     @property
     def asked(self) -> bool:
         return self.flag.is_set()
+
+    @property
+    def noticed_at(self) -> float | None:
+        """When the child saw that it is asked, on the clock of time.monotonic()."""
+        known, link = self._noticed_at, self._link
+        return link.noticed() if known is None and link is not None else known
+
+    def wait(self, timeout: float | None) -> bool:
+        return self.flag.wait(timeout)
 
     def shutdown(self) -> None:
         """Also from a Python signal handler: takes no lock that main may hold."""
@@ -145,6 +155,7 @@ class ParentSide:
 
     def _settle(self, name: str, status: int, link: Link) -> None:
         """The child has ended. Well?"""
+        self._noticed_at = link.noticed()
         told = link.page.told()
         if told is None and status == 0:
             return

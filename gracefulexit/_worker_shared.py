@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import struct
 import tempfile
+import time
 from _thread import allocate_lock
 from collections.abc import Callable
 from typing import Any
@@ -62,10 +64,10 @@ class Flag:
 
 
 class Page:
-    """Shared memory: was the child asked, and what ended it."""
+    """Shared memory: was the child asked, when did it notice, and what ended it."""
 
     SIZE = 2048
-    _ASKED, _TOLD, _TEXT = 0, 1, 2
+    _ASKED, _TOLD, _NOTICED, _WHEN, _TEXT = 0, 1, 2, 8, 16
 
     def __init__(self, fd: int = -1) -> None:
         """`fd`: a file of SIZE bytes, for who is not forked."""
@@ -77,6 +79,19 @@ class Page:
 
     def ask(self) -> None:
         self._bytes[self._ASKED] = 1
+
+    def notice(self) -> None:
+        """The child has seen that it is asked."""
+        if not self._bytes[self._NOTICED]:
+            struct.pack_into("d", self._bytes, self._WHEN, time.monotonic())
+            self._bytes[self._NOTICED] = 1
+
+    def noticed(self) -> float | None:
+        """When; the monotonic clock is that of the system."""
+        if not self._bytes[self._NOTICED]:
+            return None
+        when: float = struct.unpack_from("d", self._bytes, self._WHEN)[0]
+        return when
 
     def tell(self, text: str) -> None:
         raw = text.encode("utf-8", "backslashreplace")[: self.SIZE - self._TEXT - 1]

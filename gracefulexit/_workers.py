@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from . import _checks
 from ._killer import current
 from ._members import Grouped, Member, Members
+from ._notice import AskedEvent, Notice
 
 Self = TypeVar("Self", bound="WorkerGroup")
 
@@ -41,6 +42,7 @@ class Worker(threading.Thread, Grouped):
     #: The exception that ended ``run()``, or None.
     error: BaseException | None
 
+    _notice: Notice
     _shutdown_flag: threading.Event
     _group: WorkerGroup | None
 
@@ -48,7 +50,8 @@ class Worker(threading.Thread, Grouped):
         # Here and not in __init__, so that a subclass may call
         # threading.Thread.__init__(self) and never ours.
         self = super().__new__(cls)
-        self._shutdown_flag = threading.Event()
+        self._notice = Notice()
+        self._shutdown_flag = AskedEvent(self._notice)
         self._group = None
         self.error = None
         return self
@@ -66,13 +69,23 @@ class Worker(threading.Thread, Grouped):
             flag.set()
 
     @property
+    def _noticed_at(self) -> float | None:
+        return self._notice.seen
+
+    @property
     def stopping(self) -> bool:
         """True from the moment that this worker is asked to stop."""
-        return self._shutdown_flag.is_set()
+        if self._shutdown_flag.is_set():
+            self._notice.take()  # the flag may be one of the user's
+            return True
+        return False
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until asked to stop, or for `timeout` seconds; True once asked."""
-        return self._shutdown_flag.wait(_checks.timeout(timeout))
+        asked = self._shutdown_flag.wait(_checks.timeout(timeout))
+        if asked:
+            self._notice.take()
+        return asked
 
     def shutdown(self) -> None:
         """Ask this worker to stop; returns at once. Override it to wake what
@@ -141,6 +154,7 @@ class _Guarded:
     def __call__(self) -> None:
         worker, run = self._worker, self._run
         del self._worker, self._run  # no cycle is left behind
+        worker._notice.ident = threading.get_ident()
         try:
             run()
         except SystemExit:

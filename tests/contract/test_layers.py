@@ -23,6 +23,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_signals": {"_core"},
     "_info": {"_core", "_signals"},
     "_report": {"_info"},
+    "_stacks": set(),
+    "_notice": set(),
+    "_timeline": {"_report"},
     # One part of a killer each; none knows the killer or the process.
     "_runners": set(),
     "_dispatcher": {"_core"},
@@ -30,8 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_layers": {"_core"},
     "_stopfd": {"_core"},
     "_owners": set(),
-    "_hooks": {"_core", "_report", "_runners"},
-    "_members": {"_checks", "_report", "_runners"},
+    "_hooks": {"_core", "_checks", "_report", "_runners", "_stragglers"},
+    "_members": {"_checks", "_report", "_runners", "_stacks", "_stragglers"},
     "_schedule": {"_checks", "_runners", "_signals"},
     "_polling": set(),
     "_leader": {"_polling"},
@@ -41,7 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_worker_popen": {"_core", "_polling", "_worker_shared"},
     "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
     # One of it in a process.
-    "_sections": {"_core", "_report"},
+    "_sections": {"_core", "_report", "_stacks"},
+    "_stragglers": {"_sections", "_stacks"},
     "_teller": {"_core", "_info", "_layers", "_owners", "_sections", "_signals"},
     "_sigwait": {"_core", "_layers", "_runners"},
     "_delivery": {
@@ -49,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_process": {
         *("_core", "_delivery", "_dispatcher", "_errors", "_forks", "_info"),
-        *("_layers", "_sections", "_signals", "_sigwait", "_teller"),
+        *("_layers", "_sections", "_signals", "_sigwait", "_stragglers", "_teller"),
     },
     # A killer, from its parts up.
     "_events": {"_layers"},
@@ -57,14 +61,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_budget": {"_core", "_info", "_process"},
     "_lifecycle": {
         *("_core", "_budget", "_callbacks", "_events", "_hooks", "_info"),
-        *("_inherited", "_layers", "_members", "_process", "_stopfd"),
+        *("_inherited", "_layers", "_members", "_process", "_sections", "_stopfd"),
+        *("_stragglers", "_timeline"),
     },
     # What users see.
     "_killer": {
         *("_core", "_checks", "_info", "_layers", "_lifecycle", "_members"),
-        *("_process", "_report", "_runners", "_sections", "_signals"),
+        *("_process", "_report", "_runners", "_signals"),
     },
-    "_workers": {"_checks", "_killer", "_members"},
+    "_workers": {"_checks", "_killer", "_members", "_notice"},
     "_popen": {
         *("_budget", "_checks", "_killer", "_leader", "_members", "_schedule"),
     },

@@ -80,12 +80,13 @@ def test_report_and_stragglers(works) -> None:
         slow.hear()
         killer.stop()
         equal([slow], killer.join())
-        lines = str(killer.report()).splitlines()
-        (line,) = (l for l in lines if l.startswith("worker    Deaf-1"))
-        assert "Deaf-1: still running (asked " in line, line
-        (line,) = (l for l in lines if l.startswith("worker    quick"))
-        assert "quick: ended 0." in line, line
-        equal("worker Deaf-1", killer._describe_stragglers())
+        deaf, second, _ = killer.report().workers
+        equal(("Deaf-1", True, None), (deaf.name, deaf.alive, deaf.noticed))
+        assert deaf.asked is not None, deaf
+        equal(("quick", False), (second.name, second.alive))
+        assert 0 <= second.noticed <= second.ended, second
+        (one,) = killer._stragglers(time.monotonic())
+        equal(("worker Deaf-1", None), (one.what, one.ident))
         quick.close()
         equal((False, quick.pid), (quick.is_alive(), quick.ident))
         quick.join()

@@ -374,7 +374,8 @@ def test_group_is_one_member_of_the_killer(killer: GracefulKiller) -> None:
     group = WorkerGroup(Noting(notes, name="a"), Noting(notes, name="b"), ordered=True)
     group.start()
 
-    assert [w.name for w in killer.report().workers] == [group.name]
+    assert [m.thread for m in killer._members.snapshot()] == [group]
+    assert [w.name for w in killer.report().workers] == ["a", "b"]
     killer.stop()
     assert killer.join(LIMIT) == []
     assert notes == ["ask b", "end b", "ask a", "end a"]

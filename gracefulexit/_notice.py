@@ -1,0 +1,51 @@
+"""When a worker has first seen that it is asked to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Notice:
+    """Of one worker. `ident`: the thread that counts, others may look, too."""
+
+    __slots__ = ("ident", "seen")
+
+    def __init__(self) -> None:
+        self.ident: int | None = None
+        self.seen: float | None = None  # time.monotonic()
+
+    def take(self) -> None:
+        """Somebody has looked, and found it asked."""
+        if self.seen is None and threading.get_ident() == self.ident:
+            self.seen = time.monotonic()
+
+
+class AskedEvent(threading.Event):
+    """An Event that takes notice of who sees it set. A flag of its own, as a call of
+    the method that it replaces would double the price of polling."""
+
+    def __init__(self, notice: Notice) -> None:
+        super().__init__()
+        self._notice = notice
+        self._asked = False
+
+    def is_set(self) -> bool:
+        if self._asked:
+            self._notice.take()
+            return True
+        return False
+
+    def set(self) -> None:
+        self._asked = True  # before those who wait see it
+        super().set()
+
+    def clear(self) -> None:
+        super().clear()
+        self._asked = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        asked = super().wait(timeout)
+        if asked:
+            self._notice.take()
+        return asked
