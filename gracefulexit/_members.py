@@ -75,10 +75,15 @@ class Member:
         return getattr(self.thread, "ident", 0) is not None
 
     def note_end(self) -> bool:
-        """Has it ended? Remembers when that was first seen."""
+        """Has it ended? Remembers when: some tell, of others when it was seen."""
         if self.ended is None and self.started() and not self.thread.is_alive():
-            self.ended = time.monotonic()
+            self.ended = self._told("_ended_at") or time.monotonic()
         return self.ended is not None
+
+    def _told(self, name: str) -> float | None:
+        """A moment that our own workers remember."""
+        when = getattr(self.thread, name, None)
+        return when if isinstance(when, float) else None
 
     def join(self, until: float | None, stopped: float | None = None) -> list[Any]:
         """Join until that moment or the own timeout after it was asked (at the
@@ -115,7 +120,7 @@ class Member:
             name=self.name,
             alive=alive,
             asked=_since(stopped, asked),
-            noticed=_since(asked, self.noticed),
+            noticed=_since(asked, self._told("_noticed_at")),
             ended=_since(asked, self.ended),
             error=shown(error) if isinstance(error, BaseException) else None,
             stack=stack_of(self.ident) if alive and asked is not None else None,
@@ -132,12 +137,6 @@ class Member:
         """Of the thread; None if it is a process."""
         thread = self.thread
         return thread.ident if isinstance(thread, threading.Thread) else None
-
-    @property
-    def noticed(self) -> float | None:
-        """When it first saw that it is asked, as far as that is known."""
-        when = getattr(self.thread, "_noticed_at", None)
-        return when if isinstance(when, float) else None
 
 
 def _since(begin: float | None, then: float | None) -> float | None:

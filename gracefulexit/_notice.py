@@ -1,4 +1,4 @@
-"""When a worker has first seen that it is asked to stop."""
+"""When a worker has first seen that it is asked to stop, and when it ended."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import time
 class Notice:
     """Of one worker. `ident`: the thread that counts, others may look, too."""
 
-    __slots__ = ("ident", "seen")
+    __slots__ = ("ended", "ident", "seen")
 
     def __init__(self) -> None:
         self.ident: int | None = None
         self.seen: float | None = None  # time.monotonic()
+        self.ended: float | None = None
 
     def take(self) -> None:
         """Somebody has looked, and found it asked."""

@@ -150,6 +150,11 @@ class ProcessWorker(multiprocessing.Process, Grouped):
         return side.noticed_at if isinstance(side, ParentSide) else None
 
     @property
+    def _ended_at(self) -> float | None:
+        side = self._side
+        return side.ended_at if isinstance(side, ParentSide) else None
+
+    @property
     def error(self) -> BaseException | None:
         """What ended it other than well, or None. In the child the exception
         itself, in the parent a ``RuntimeError`` that tells what is known."""

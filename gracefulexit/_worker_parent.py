@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from typing import Any
 
 from ._budget import time_for_workers
@@ -26,6 +27,7 @@ class ParentSide:
         self.error: BaseException | None = None
         self.group: Any = None
         self._noticed_at: float | None = None
+        self.ended_at: float | None = None
         self._hooks: list[Hook] = []
         self._link: Link | None = None
         self._schedule: Schedule | None = None
@@ -156,6 +158,7 @@ class ParentSide:
     def _settle(self, name: str, status: int, link: Link) -> None:
         """The child has ended. Well?"""
         self._noticed_at = link.noticed()
+        self.ended_at = time.monotonic()
         told = link.page.told()
         if told is None and status == 0:
             return

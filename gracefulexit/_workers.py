@@ -73,6 +73,10 @@ class Worker(threading.Thread, Grouped):
         return self._notice.seen
 
     @property
+    def _ended_at(self) -> float | None:
+        return self._notice.ended
+
+    @property
     def stopping(self) -> bool:
         """True from the moment that this worker is asked to stop."""
         if self._shutdown_flag.is_set():
@@ -165,6 +169,8 @@ class _Guarded:
             if killer is not None:
                 killer._worker_failed(worker.name, error)
             raise
+        finally:
+            worker._notice.ended = time.monotonic()
 
 
 class WorkerGroup(Grouped):
