@@ -16,10 +16,11 @@ class Notice:
         self.seen: float | None = None  # time.monotonic()
         self.ended: float | None = None
 
-    def take(self) -> None:
-        """Somebody has looked, and found it asked."""
+    def take(self) -> bool:
+        """Somebody has looked, and found it asked; True, which is what he found."""
         if self.seen is None and threading.get_ident() == self.ident:
             self.seen = time.monotonic()
+        return True
 
 
 class AskedEvent(threading.Event):
@@ -32,10 +33,7 @@ class AskedEvent(threading.Event):
         self._asked = False
 
     def is_set(self) -> bool:
-        if self._asked:
-            self._notice.take()
-            return True
-        return False
+        return self._asked and self._notice.take()
 
     def set(self) -> None:
         self._asked = True  # before those who wait see it
@@ -46,7 +44,4 @@ class AskedEvent(threading.Event):
         self._asked = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        asked = super().wait(timeout)
-        if asked:
-            self._notice.take()
-        return asked
+        return super().wait(timeout) and self._notice.take()

@@ -79,17 +79,11 @@ class Worker(threading.Thread, Grouped):
     @property
     def stopping(self) -> bool:
         """True from the moment that this worker is asked to stop."""
-        if self._shutdown_flag.is_set():
-            self._notice.take()  # the flag may be one of the user's
-            return True
-        return False
+        return self._shutdown_flag.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until asked to stop, or for `timeout` seconds; True once asked."""
-        asked = self._shutdown_flag.wait(_checks.timeout(timeout))
-        if asked:
-            self._notice.take()
-        return asked
+        return self._shutdown_flag.wait(_checks.timeout(timeout))
 
     def shutdown(self) -> None:
         """Ask this worker to stop; returns at once. Override it to wake what
