@@ -25,6 +25,17 @@ def time_for_workers() -> float | None:
     return None if limit is None else max(0.0, limit - time.monotonic())
 
 
+def share(left: float, wanted: list[float]) -> float:
+    """What the first may use up of the seconds that are left for all: as much as
+    everybody, and what those leave over who want less than that."""
+    for n, want in enumerate(sorted(wanted)):
+        fair = left / (len(wanted) - n)
+        if want >= fair:
+            return min(wanted[0], fair)
+        left -= want
+    return wanted[0]
+
+
 def _limit(reason: SignalInfo) -> float | None:
     deadline = _core.deadline()
     if deadline is None:

@@ -39,8 +39,10 @@ class Hooks:
             self._registered[0].append(job)
             late = self._told
             (self._called if late else self._at_stop).append(job)
+            if late:
+                self._lanes[0].put(job)  # behind those that tell() has put there
         if late:
-            self._lanes[0].submit(job)
+            self._lanes[0].go()
             _core.wake_news()  # the dispatcher watches the limit from now on
 
     def on_exit(self, job: Job) -> None:
@@ -67,21 +69,17 @@ class Hooks:
             jobs = self._at_stop[::-1]
             self._called += jobs
             self._at_stop.clear()
-        for job in jobs:
-            self._lanes[0].submit(job)
+            self._lanes[0].put(*jobs)
+        self._lanes[0].go()
 
     def wait(self, until: Callable[[], float | None]) -> list[Job]:
         """Wait for the on_stop hooks; those that have not ended by then."""
         me = threading.current_thread()
-        late = []
-        for job in list(self._called):
-            if job.thread is me:
-                continue  # called from a hook
-            deadline = until()
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not job.over.wait(left):
-                late.append(job)
-        return late
+        jobs = [job for job in list(self._called) if not job.over.is_set()]
+        if any(job.thread is me for job in jobs):
+            # Called from a hook: those that have not begun wait for this thread.
+            jobs = [j for j in jobs if j.started is not None and j.thread is not me]
+        return [job for job in jobs if not _wait_for(job, until)]
 
     def run_exit(self, begin: Callable[[], None]) -> None:
         """Run the on_exit hooks that have not run; `begin` is called before, if there
@@ -114,6 +112,16 @@ class Hooks:
         with self._lock:
             jobs = self._called + self._at_stop[::-1] + self._at_exit[::-1]
         return tuple(_report(job, stopped) for job in jobs)
+
+
+def _wait_for(job: Job, until: Callable[[], float | None]) -> bool:
+    while True:
+        limit = until()
+        left = None if limit is None else max(0.0, limit - time.monotonic())
+        if job.over.wait(left):
+            return True
+        if until() == limit:
+            return False  # else somebody has moved the deadline meanwhile
 
 
 def _straggler(job: Job, now: float) -> Straggler:

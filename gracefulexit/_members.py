@@ -230,12 +230,16 @@ def join_all(
     others = [m for m in members if m.thread is not me]
     if others == members and members and not wake.is_set():
         joiner.wait(wake, None if until is None else max(0.0, until - time.monotonic()))
-    stragglers: list[Any] = []
-    for member in others:
+    return [late for member in others for late in _join_one(member, until, stop)]
+
+
+def _join_one(member: Member, until: float | None, stop: Stop) -> list[Any]:
+    while True:
         began, limit = stop()
         limits = [t for t in (until, limit) if t is not None]
-        stragglers += member.join(min(limits, default=None), began)
-    return stragglers
+        late = member.join(min(limits, default=None), began)
+        if not late or stop()[1] == limit:
+            return late  # else somebody has moved the deadline meanwhile
 
 
 class Members:
@@ -305,8 +309,21 @@ class Members:
         for wake in wakes:
             wake.set()
 
-    def _ask(self, member: Member) -> None:
-        self._lane.submit(Job(f"shutdown of {member.name}", member.ask_once))
+    def _ask(self, member: Member) -> Job:
+        return self._lane.submit(Job(f"shutdown of {member.name}", member.ask_once))
+
+    def ask(self, members: list[Member], until: float | None = None) -> None:
+        """Ask these, one after the other, on a thread of its own; returns when the
+        last one has been asked. Who takes long, or blocks, is left behind with it."""
+        for job in [self._ask(member) for member in members]:
+            now = time.monotonic()
+            patience = ASK_PATIENCE if until is None else until - now
+            patience = min(patience, ASK_PATIENCE)
+            while patience > 0 and not job.over.wait(patience):
+                now = time.monotonic()
+                self._lane.check(now)
+                end = (job.started or now) + ASK_PATIENCE
+                patience = (end if until is None else min(end, until)) - now
 
     def check(self, now: float) -> float | None:
         return self._lane.check(now)

@@ -104,14 +104,23 @@ class Lane:
         self._current = self._thread = None
 
     def submit(self, job: Job) -> Job:
+        self.put(job)
+        self.go()
+        return job
+
+    def put(self, *jobs: Job) -> None:
+        """In the queue; go() follows. For who must not start a thread, which may run
+        them here, while he holds a lock."""
         with self._lock:
-            self._waiting.append(job)
-            start = self._thread is None
+            self._waiting.extend(jobs)
+
+    def go(self) -> None:
+        with self._lock:
+            start = self._thread is None and bool(self._waiting)
             if start:
                 self._thread = Runner(self)
         if start:
             self._start()
-        return job
 
     def _start(self) -> None:
         thread = self._thread

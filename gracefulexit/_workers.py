@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from . import _checks
+from ._budget import share, time_for_workers
 from ._killer import current
 from ._members import Grouped, Member, Members
 from ._notice import AskedEvent, Notice
@@ -189,6 +191,8 @@ class WorkerGroup(Grouped):
         self.ordered = bool(ordered)
         self._members = Members()
         self._asked_at: float | None = None
+        self._all_asked = threading.Event()
+        self._until: float | None = None  # the share of a group in a group
         self._group: WorkerGroup | None = None
         for worker in workers:
             self.add(worker)
@@ -218,13 +222,45 @@ class WorkerGroup(Grouped):
     def stop(self) -> None:
         """Ask all to stop. Unordered it returns at once; ordered it returns when
         the first added has been asked, each after the one behind it ended or
-        used up its `timeout`."""
+        used up its `timeout`. In the stop of a program with a grace those who
+        are yet to be asked get their share of it."""
         if self._asked_at is None:
             self._asked_at = time.monotonic()
-        for member in reversed(self._members.begin()):
-            member.ask_once()
+        members = self._members.begin()[::-1]
+        try:
             if self.ordered:
-                member.join(None)
+                while members:
+                    self._ask_first_of(members)
+                    del members[0]
+            else:
+                self._hand_down(members, self._until)
+                # Groups last: one that is ordered takes its time.
+                members.sort(key=lambda m: isinstance(m.thread, WorkerGroup))
+                self._members.ask(members, self._until)
+        finally:
+            self._all_asked.set()
+
+    def _ask_first_of(self, members: list[Member]) -> None:
+        """It gets its share of what is left, so that the others are asked in time."""
+        left = self._time_left()
+        until = None
+        if left is not None:
+            wanted = [math.inf if m.timeout is None else m.timeout for m in members]
+            until = time.monotonic() + share(left, wanted)
+        self._hand_down(members[:1], until)
+        self._members.ask(members[:1], until)
+        members[0].join(until)
+
+    def _hand_down(self, members: list[Member], until: float | None) -> None:
+        for member in members:
+            if isinstance(member.thread, WorkerGroup):
+                member.thread._until = until
+
+    def _time_left(self) -> float | None:
+        """Seconds until all must have been asked and had their time."""
+        own = None if self._until is None else self._until - time.monotonic()
+        limits = [t for t in (own, time_for_workers()) if t is not None]
+        return None if not limits else max(0.0, min(limits))
 
     def shutdown(self) -> None:
         """``stop()``, under the name by which a killer asks."""
@@ -238,7 +274,15 @@ class WorkerGroup(Grouped):
         """Wait until all have ended, or for `timeout` seconds; the stragglers."""
         timeout = _checks.timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
-        return self._members.join(until, lambda: (self._asked_at, None))
+
+        def stop() -> tuple[float | None, float | None]:
+            if self.ordered and self._asked_at is not None:
+                # The timeout of a member begins when it is asked.
+                left = None if until is None else max(0.0, until - time.monotonic())
+                self._all_asked.wait(left)
+            return self._asked_at, None
+
+        return self._members.join(until, stop)
 
     def __enter__(self: Self) -> Self:
         self.start()

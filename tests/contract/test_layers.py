@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_core", "_checks", "_info", "_layers", "_lifecycle", "_members"),
         *("_process", "_report", "_runners", "_signals"),
     },
-    "_workers": {"_checks", "_killer", "_members", "_notice"},
+    "_workers": {"_budget", "_checks", "_killer", "_members", "_notice"},
     "_popen": {
         *("_budget", "_checks", "_killer", "_leader", "_members", "_schedule"),
     },
