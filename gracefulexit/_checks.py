@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import os
@@ -16,18 +17,23 @@ def seconds(
     """A time span in seconds; infinity is None, no limit."""
     if value is None and none:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        try:
-            value = float(value)  # Decimal, numpy, ...
-        except (TypeError, ValueError):
-            raise TypeError(f"{name} is a number of seconds, not {value!r}") from None
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        value = float(value)  # Decimal, numpy, ...
+    except OverflowError:
+        value = math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} is a number of seconds, not {value!r}; pass one such as 2.5"
+        ) from None
     if math.isnan(value) or value < 0 or (value == 0 and not zero):
         least = "0 or more" if zero else "more than 0"
         limit = ", or None for no limit" if none else ""
         raise ValueError(f"{name} must be {least} seconds{limit}; got {value!r}")
     if math.isinf(value):
         return None
-    return float(value)
+    return value  # type: ignore[no-any-return]
 
 
 def grace(given: Any) -> float | None:
@@ -85,11 +91,16 @@ def callback(
     """Raise TypeError unless func(*args, **kwargs) can be called."""
     if not callable(func):
         raise TypeError(f"{what} must be callable, not {func!r}")
-    if inspect.iscoroutinefunction(func):
-        raise TypeError(
-            f"{what} {describe(func)} is a coroutine function, which nobody would "
-            "await; pass a function, e.g. one that calls loop.call_soon_threadsafe()"
-        )
+    for kind, is_kind, lack in (
+        ("a coroutine function", inspect.iscoroutinefunction, "await"),
+        ("an async generator function", inspect.isasyncgenfunction, "iterate over"),
+        ("a generator function", inspect.isgeneratorfunction, "iterate over"),
+    ):
+        if any(map(is_kind, _called(func))):
+            raise TypeError(
+                f"{what} {describe(func)} is {kind}, which nobody would {lack}; pass "
+                "a function, e.g. one that calls loop.call_soon_threadsafe()"
+            )
     try:
         signature = inspect.signature(func)
     except (TypeError, ValueError):
@@ -101,6 +112,15 @@ def callback(
             f"{what} {describe(func)}{signature} cannot be called with the "
             f"{len(args) + len(kwargs)} argument(s) that it will get: {error}"
         ) from None
+
+
+def _called(func: Any) -> tuple[Any, ...]:
+    """The function, or what runs when an object is called."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    if isinstance(func, type) or not callable(func):
+        return (func,)
+    return func, type(func).__call__
 
 
 def describe(func: Callable[..., Any]) -> str:

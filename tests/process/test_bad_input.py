@@ -38,6 +38,18 @@ NO_KILLER = {
     "SIGWINCH": ("GracefulKiller('WINCH')", ValueError, "killer.on('WINCH'"),
     "negative grace": ("GracefulKiller(grace=-1)", ValueError, "0 or more"),
     "NaN grace": ("GracefulKiller(grace=nan)", ValueError, "0 or more"),
+    "bool as grace": ("GracefulKiller(grace=True)", TypeError, "pass one such as"),
+    "bool as hook_timeout": (
+        "GracefulKiller(hook_timeout=True)",
+        TypeError,
+        "pass one such as",
+    ),
+    "exit_status 3.0": ("GracefulKiller(exit_status=3.0)", ValueError, "0 to 255"),
+    "NaN GRACEFULEXIT_GRACE": (
+        "with_environment('nan')",
+        ValueError,
+        "GRACEFULEXIT_GRACE='nan'",
+    ),
     "text as grace": ("GracefulKiller(grace='soon')", TypeError, "seconds"),
     "negative hook_timeout": (
         "GracefulKiller(hook_timeout=-1)",
@@ -166,6 +178,24 @@ WITH_KILLER = {
     "on_stop arity": ("k.on_stop(one_arg)", TypeError, "cannot be called"),
     "on_stop keyword": ("k.on_stop(function, x=1)", TypeError, "cannot be called"),
     "on_stop coroutine": ("k.on_stop(coroutine)", TypeError, "coroutine function"),
+    "on_stop partial of a coroutine function": (
+        "k.on_stop(functools.partial(coroutine))",
+        TypeError,
+        "coroutine function",
+    ),
+    "on_stop async __call__": ("k.on_stop(Async())", TypeError, "coroutine function"),
+    "on_stop generator": ("k.on_stop(generator)", TypeError, "generator function"),
+    "on_exit async __call__": ("k.on_exit(Async())", TypeError, "coroutine function"),
+    "on_exit async generator": (
+        "k.on_exit(async_generator)",
+        TypeError,
+        "async generator function",
+    ),
+    "add() stop coroutine": (
+        "k.add(threading.Thread(), stop=coroutine)",
+        TypeError,
+        "coroutine function",
+    ),
     "on_exit not callable": ("k.on_exit('x')", TypeError, "callable"),
     "on_exit arity": ("k.on_exit(function, 1)", TypeError, "cannot be called"),
     "on_exit coroutine": ("k.on_exit(coroutine)", TypeError, "coroutine function"),
@@ -191,6 +221,15 @@ WITH_KILLER = {
     "join NaN": ("k.join(nan)", ValueError, "seconds"),
     "extend while running": ("k.extend(5)", RuntimeError, "grace="),
     "extend negative": ("k.extend(-5)", ValueError, "0 or more"),
+    "extend bool": ("k.extend(True)", TypeError, "pass one such as"),
+    "extend negative while stopping": (
+        "stopped().extend(-0.001)",
+        ValueError,
+        "0 or more",
+    ),
+    "extend NaN while stopping": ("stopped().extend(nan)", ValueError, "0 or more"),
+    "extend past all floats": ("stopped().extend(10**400)", ValueError, "finite"),
+    "add() timeout bool": ("k.add(Worker(), timeout=True)", TypeError, "pass one"),
     "extend NaN": ("k.extend(nan)", ValueError, "0 or more"),
     "extend infinite": ("stopped().extend(inf)", ValueError, "finite"),
     "extend None": ("k.extend(None)", TypeError, "seconds"),
@@ -218,7 +257,7 @@ AFTER_CLOSE = {
 }
 
 RUNNER = """
-    import asyncio, json
+    import asyncio, functools, json
     from gracefulexit import lowlevel
 
     nan, inf = float("nan"), float("inf")
@@ -232,6 +271,8 @@ RUNNER = """
     def generator(): yield
     async def coroutine(*args): pass
     async def async_generator(): yield
+    class Async:
+        async def __call__(self): pass
 
     class NeedsTwo(Exception):
         def __init__(self, a, b): pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from decimal import Decimal
+from unittest import mock
 
 import pytest
 
@@ -33,7 +34,14 @@ def test_timeout_as_in_threading() -> None:
     assert timeout(2) == 2.0
 
 
-@pytest.mark.parametrize("given", [[], "soon", object(), 1j])
+def test_seconds_past_all_floats() -> None:
+    """As good as no limit."""
+    assert seconds(10**400, "x") is None
+    with pytest.raises(ValueError, match="0 or more"):
+        seconds(-(10**400), "x")
+
+
+@pytest.mark.parametrize("given", [[], "soon", object(), 1j, True, False, b"2 s"])
 def test_no_number(given) -> None:
     """What is no number is a TypeError that names the argument."""
     with pytest.raises(TypeError, match="grace"):
@@ -78,10 +86,48 @@ def test_wrong_arity(func) -> None:
         callback(func, "hook", (1, 2), {})
 
 
-@pytest.mark.parametrize("func", [coroutine, functools.partial(coroutine, 1)])
+class Async:
+    async def __call__(self, a) -> None: ...
+    async def method(self, a) -> None: ...
+
+
+def generator(a):
+    yield a
+
+
+async def async_generator(a):
+    yield a
+
+
+@pytest.mark.parametrize(
+    "func",
+    [
+        coroutine,
+        functools.partial(coroutine),
+        functools.partial(functools.partial(coroutine)),
+        Async(),
+        Async().method,
+        functools.partial(Async()),
+        mock.AsyncMock(),
+    ],
+)
 def test_coroutine_functions(func) -> None:
-    """A coroutine function is refused: nobody would await it."""
+    """A coroutine function is refused, in whatever form: nobody would await it."""
     with pytest.raises(TypeError, match="nobody would await"):
+        callback(func, "hook", (1,), {})
+
+
+@pytest.mark.parametrize(
+    ("func", "kind"),
+    [
+        (generator, "a generator"),
+        (functools.partial(generator), "a generator"),
+        (async_generator, "an async generator"),
+    ],
+)
+def test_generator_functions(func, kind: str) -> None:
+    """A call of one runs nothing of it, so it is refused."""
+    with pytest.raises(TypeError, match=f"is {kind} function, which nobody would iter"):
         callback(func, "hook", (1,), {})
 
 
