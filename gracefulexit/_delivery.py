@@ -26,6 +26,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _core
+from ._exit import Exit
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, layers, on_python_signal
 from ._sections import (
@@ -57,8 +58,7 @@ class Owner(Protocol):
     """What is needed of the process."""
 
     killers: list[Any]
-    ends_by: int
-    main_ended: float | None
+    exit: Exit
 
     @property
     def lock(self) -> Any: ...
@@ -71,7 +71,6 @@ class Owner(Protocol):
     def rest(self) -> None: ...
     def catch_up(self) -> None: ...
     def refusal(self) -> SystemExit: ...
-    def exit_of(self, reason: SignalInfo | None, signum: int) -> SystemExit: ...
 
 
 @dataclass(eq=False)
@@ -479,11 +478,11 @@ class Delivery:
             return None
         signum = next(iter(self._default))
         reason = _reason_for(signum)
-        if self._process.main_ended is not None:
+        if self._process.exit.main_ended is not None:
             self.end_here(signum)
             return None
         self._tell_threads(reason)
-        return self._process.exit_of(reason, signum), self._default
+        return self._process.exit.of_default(reason, signum), self._default
 
     def owes(self) -> bool:
         return bool(self.handed or self._default or self.deferred)
@@ -528,7 +527,7 @@ class Delivery:
         another. And Python waits for threads that are not daemons, but for the
         faults of its join() before 3.13."""
         uncaught = getattr(sys, "last_type", None)  # what the interpreter has shown
-        if self._process.ends_by or (
+        if self._process.exit.ends_by or (
             self.interrupted and uncaught is KeyboardInterrupt
         ):
             self.drain()

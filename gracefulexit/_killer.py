@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from . import _checks, _core
+from ._exit import ExitStatus
 from ._info import SignalInfo
 from ._layers import layers
 from ._lifecycle import Lifecycle
 from ._members import Member
-from ._process import ExitStatus, process
+from ._process import process
 from ._report import Report
 from ._runners import Job
 from ._signals import (

@@ -12,12 +12,13 @@ from . import _core
 from ._budget import stop_and_limit
 from ._callbacks import Callbacks
 from ._events import set_event
+from ._exit import ExitStatus
 from ._hooks import Hooks
 from ._info import SignalInfo
 from ._inherited import make_unusable
 from ._layers import layers
 from ._members import Members
-from ._process import ExitStatus, process
+from ._process import process
 from ._sections import Drain
 from ._stopfd import StopDescriptor
 from ._stragglers import Straggler

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
@@ -23,36 +23,32 @@ from . import _core
 from ._delivery import Delivery
 from ._dispatcher import Dispatcher
 from ._errors import GracefulExit
-from ._forks import Ender, forked_by_library
+from ._exit import Exit, ExitStatus, for_core
+from ._forks import forked_by_library
 from ._info import SignalInfo, info_from_core, with_sender
-from ._layers import HANDED, in_main_thread, is_ignored, layers, on_python_signal
+from ._layers import in_main_thread, layers, on_python_signal
+from ._roles import Hearer, blockable, roles
 from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
-from ._sigwait import NOT_TAKEN, Sigwait
+from ._sigwait import Sigwait
 from ._stragglers import Straggler, describe
 from ._teller import Teller
 
 log = logging.getLogger("gracefulexit")
 
-ExitStatus = str | int
 JOIN_LIMIT = 2.0  # seconds for threads of ours, which are never busy for long
 
 
-class Member(Protocol):
+class Member(Hearer, Protocol):
     """What the process needs to know of a killer."""
 
-    signals: tuple[int, ...]
-    escalate: tuple[int, ...]
     grace: float | None
     exit_status: ExitStatus
-    raises: type[BaseException] | None
-    chain: bool
     _ready: bool
     _failed: bool
 
     def _attach(self) -> None: ...
     def _detach(self) -> None: ...
-    def _other_signals(self) -> list[int]: ...
     def _turn(self, now: float, state: int) -> float | None: ...
     def _stragglers(self, now: float) -> list[Straggler]: ...
     def _registered(self) -> set[int]: ...
@@ -70,11 +66,11 @@ class Process:
 
     def __init__(self) -> None:
         self.killers: list[Member] = []
+        self.exit = Exit()
         self.delivery = Delivery(self)
         self.backend: str | None = None
         self._sigwait = Sigwait()
         self._dispatcher: Dispatcher | None = None
-        self._ender: Ender | None = None
         self._retired: list[Dispatcher] = []
         self._teller = Teller()
         self._message = ""
@@ -87,10 +83,6 @@ class Process:
         self._prepared = False
         self._child = 0  # pid, in a forked child that has forgotten its parent
         self._inherited: list[Member] = []  # of the parent, and not yet looked after
-        self.main_ended: float | None = None  # time.monotonic()
-        # The signal of default disposition, held by a section, that the
-        # interpreter ends by.
-        self.ends_by = 0
 
     # ---- killers ------------------------------------------------------------
 
@@ -239,11 +231,7 @@ class Process:
                 self._dispatcher.quit()
                 self._dispatcher = None
                 raise
-        if self._ender is None and Ender.needed():
-            with contextlib.suppress(RuntimeError):  # no thread is to be had
-                ender = Ender()
-                ender.start()
-                self._ender = ender
+        self.exit.start_ender()
 
     def _end_stop(self) -> None:
         """The last killer goes: RUNNING again, unless the process is to end."""
@@ -298,7 +286,7 @@ class Process:
                 try:
                     register(self._note_end_of_main)
                 except RuntimeError:  # main has ended already
-                    self.main_ended = time.monotonic()
+                    self.exit.note_end_of_main()
             # No bytecode of ours before insist(): a Python signal handler may raise in
             # the first, and who called os.fork() would not hear of it, as CPython
             # only prints what a fork hook raises.
@@ -343,21 +331,17 @@ class Process:
         deciding = self._kept + killers
         if deciding:
             graces = [k.grace for k in deciding if k.grace is not None]
-            how = _exit_how(deciding[0].exit_status)
+            how = for_core(deciding[0].exit_status)
             _core.policy(min(graces, default=None), how)
 
     def _wanted(self, killers: list[Member], settling: bool) -> dict[int, int]:
         holds = held()
         if not settling:
             holds |= {s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD}
-        return _roles(killers, holds, self.delivery.handed)
+        return roles(killers, holds, self.delivery.handed)
 
     def _blockable(self, killers: list[Member], wanted: dict[int, int]) -> set[int]:
-        """What a thread is to take in sigwait mode: what killers hear."""
-        if self.backend != "sigwait":
-            return set()
-        heard = {s for k in killers for s in (*k.signals, *k._other_signals())}
-        return (heard & wanted.keys()) - NOT_TAKEN
+        return blockable(killers, wanted) if self.backend == "sigwait" else set()
 
     def rearm(self, signum: int) -> None:
         """Under the lock."""
@@ -388,14 +372,11 @@ class Process:
         """For who wants to open a section while the process is being ended."""
         return self.exit_exception(self.reason, self.exit_status)
 
-    def exit_of(self, reason: SignalInfo | None, signum: int) -> SystemExit:
-        """What ends main by a signal of default disposition that was held."""
-
-        def die(signum: int) -> None:
-            self.ends_by = signum
-            _die_at_exit(signum)
-
-        return GracefulExit(reason, 128 + signum, signum=signum, _die_at_exit=die)
+    def exit_exception(
+        self, reason: SignalInfo | None, status: ExitStatus, *, failed: bool = False
+    ) -> SystemExit:
+        """What ends the calling thread for this reason; in main, the program."""
+        return self.exit.exception(reason, status, failed=failed)
 
     # ---- the stop -----------------------------------------------------------
 
@@ -415,9 +396,9 @@ class Process:
     def _raise_soon(self) -> None:
         """Through a signal whose handler in Python is ours, which wakes main out
         of system calls; else before its next bytecode."""
-        for signum, roles in list(layers.wanted.items()):
+        for signum, bits in list(layers.wanted.items()):
             ours = signal.getsignal(signum) is on_python_signal
-            if ours and roles & _core.ROLE_TRIP and _core.trip(signum):
+            if ours and bits & _core.ROLE_TRIP and _core.trip(signum):
                 return
         _core.in_main(self.catch_up)
 
@@ -435,21 +416,6 @@ class Process:
     def remaining(self) -> float | None:
         deadline = _core.deadline()
         return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-    def exit_exception(
-        self, reason: SignalInfo | None, status: ExitStatus, *, failed: bool = False
-    ) -> SystemExit:
-        """What ends the calling thread for this reason; in main, the program."""
-        code, signum = _status(reason, status, failed)
-        if not in_main_thread() or Ender.needed():
-            # threading prints a traceback for every subclass of SystemExit; it is
-            # above the main thread, too, of a child that another thread has forked.
-            if in_main_thread() and self._ender is not None:
-                self._ender.status = code, signum
-            plain = SystemExit(code)
-            plain.reason = reason  # type: ignore[attr-defined]
-            return plain
-        return GracefulExit(reason, code, signum=signum, _die_at_exit=_die_at_exit)
 
     # ---- in the main thread -------------------------------------------------
 
@@ -490,14 +456,14 @@ class Process:
 
     def _note_end_of_main(self) -> None:
         """Main has returned or unwound, and is about to wait for other threads."""
-        self.main_ended = time.monotonic()
-        if self.ends_by:
+        self.exit.note_end_of_main()
+        if self.exit.ends_by:
             # Not in the middle of a section; and where the default action would
             # not have waited for a thread, nor do we.
             self.delivery.drain()
             others = set(threading.enumerate()) - {threading.current_thread()}
             if any(t.is_alive() and not t.daemon for t in others):
-                self.delivery.end_here(self.ends_by)
+                self.delivery.end_here(self.exit.ends_by)
 
     # ---- in the dispatcher --------------------------------------------------
 
@@ -556,12 +522,7 @@ class Process:
             return
         self._reason = reason = with_sender(reason)
         failed = any(k._failed for k in killers)
-        late = self.main_ended is not None and reason.when >= self.main_ended
-        if late and (reason.signum or failed):
-            # Main had returned: nobody else will choose the status. (Any other
-            # stop from code leaves it as main set it.)
-            code, signum = _status(reason, killers[0].exit_status, failed)
-            _core.at_exit(signum, -1 if signum else code)
+        self.exit.choose_for_main(reason, killers[0].exit_status, failed)
         escalates = signal.SIGINT in killers[0].escalate
         self._teller.stop(reason, left, escalates, sections)
 
@@ -597,11 +558,11 @@ class Process:
         self._sigwait.forget_in_child()
         _core.main_is(_main_ident())
         self.delivery.forget_in_child()
-        _core.at_exit(0, -1)
+        self.exit.forget_in_child()
         layers.forget_in_child()
         self._inherited = self._inherited or self.killers
         self.killers = []
-        self.backend = self._dispatcher = self._ender = None
+        self.backend = self._dispatcher = None
         self._retired.clear()
         self._reason, self._message, self._raised = None, "", False
         self._kept.clear()
@@ -612,69 +573,10 @@ class Process:
             self.refresh()
 
 
-def _roles(
-    killers: list[Member], held: set[int], handed: Iterable[int]
-) -> dict[int, int]:
-    """Which signals are wanted, and what for."""
-    roles: dict[int, int] = {}
-    for killer in killers:
-        extra = _core.ROLE_COUNT
-        if killer.raises is not None:
-            extra |= _core.ROLE_TRIP
-        if killer.chain:
-            extra |= _core.ROLE_CHAIN | _core.ROLE_TRIP
-        for signum in killer.signals:
-            bits = extra | _core.ROLE_STOP
-            if signum in killers[0].escalate:  # the oldest decides
-                bits |= _core.ROLE_HURRY
-            roles[signum] = roles.get(signum, 0) | bits
-        for signum in killer._other_signals():
-            bits = extra if killer.chain else _core.ROLE_COUNT
-            roles[signum] = roles.get(signum, 0) | bits
-    for signum in held:
-        if not roles.get(signum, 0) & _core.ROLE_STOP:
-            bits = _core.ROLE_COUNT | _core.ROLE_HOLD
-            if not killers:
-                bits |= _core.ROLE_GATE
-            roles[signum] = roles.get(signum, 0) | bits
-    for signum in handed:
-        roles[signum] = roles.get(signum, 0) | HANDED
-    for signum in list(roles):
-        if signum not in layers.wanted and is_ignored(signum):
-            del roles[signum]  # nohup meant it
-    for signum, bits in roles.items():
-        if bits & _core.ROLE_TRIP and signal.getsignal(signum) is None:
-            # A handler from before Python: there is no layer 1 to trip.
-            roles[signum] = bits & ~_core.ROLE_TRIP
-    return roles
-
-
-def _status(
-    reason: SignalInfo | None, status: ExitStatus, failed: bool
-) -> tuple[int, int]:
-    """The exit code, and the signal to die of or 0."""
-    signum = reason.signum if reason is not None else 0
-    if isinstance(status, int):
-        return status, 0
-    if failed or not signum:
-        return int(failed), 0
-    return 128 + signum, signum if status == "signal" else 0
-
-
-def _exit_how(status: ExitStatus) -> int:
-    if isinstance(status, int):
-        return status
-    return _core.EXIT_SIGNAL if status == "signal" else _core.EXIT_CODE
-
-
 def _main_ident() -> int:
     ident = threading.main_thread().ident
     assert ident is not None
     return ident
-
-
-def _die_at_exit(signum: int) -> None:
-    _core.at_exit(signum, -1)
 
 
 process = Process()

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_runners": set(),
     "_dispatcher": {"_core"},
     "_forks": {"_core", "_dispatcher"},
+    "_exit": {"_core", "_errors", "_forks", "_info", "_layers"},
     "_layers": {"_core"},
     "_stopfd": {"_core"},
     "_owners": set(),
@@ -48,25 +49,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_stragglers": {"_sections", "_stacks"},
     "_teller": {"_core", "_info", "_layers", "_owners", "_sections", "_signals"},
     "_sigwait": {"_core", "_layers", "_runners"},
+    "_roles": {"_core", "_layers", "_sigwait"},
     "_delivery": {
-        *("_core", "_info", "_layers", "_sections", "_signals", "_teller"),
+        *("_core", "_exit", "_info", "_layers", "_sections", "_signals", "_teller"),
     },
     "_process": {
-        *("_core", "_delivery", "_dispatcher", "_errors", "_forks", "_info"),
-        *("_layers", "_sections", "_signals", "_sigwait", "_stragglers", "_teller"),
+        *("_core", "_delivery", "_dispatcher", "_errors", "_exit", "_forks", "_info"),
+        *("_layers", "_roles", "_sections", "_signals", "_sigwait", "_stragglers"),
+        "_teller",
     },
     # A killer, from its parts up.
     "_events": {"_layers"},
     "_inherited": set(),
     "_budget": {"_core", "_info", "_process"},
     "_lifecycle": {
-        *("_core", "_budget", "_callbacks", "_events", "_hooks", "_info"),
+        *("_core", "_budget", "_callbacks", "_events", "_exit", "_hooks", "_info"),
         *("_inherited", "_layers", "_members", "_process", "_sections", "_stopfd"),
         *("_stragglers", "_timeline"),
     },
     # What users see.
     "_killer": {
-        *("_core", "_checks", "_info", "_layers", "_lifecycle", "_members"),
+        *("_core", "_checks", "_exit", "_info", "_layers", "_lifecycle", "_members"),
         *("_process", "_report", "_runners", "_signals"),
     },
     "_workers": {"_budget", "_checks", "_killer", "_members", "_notice"},
@@ -130,7 +133,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     # What runs in ordinary threads.
     "core/ge_mailbox.c": {"ge_end.h", "ge_handler.h", "ge_section.h"},
     "core/ge_fork.h": set(),
-    "core/ge_fork.c": {"ge_fork.h", "ge_handler.h", "ge_wake.h"},
+    "core/ge_fork.c": {"ge_fork.h", "ge_handler.h", "ge_sigwait.h", "ge_wake.h"},
     "core/ge_settle.c": {"ge_handler.h", "ge_nudge.h"},
     "core/ge_table.h": {"ge.h"},
     "core/ge_table.c": {"ge_handler.h", "ge_table.h"},
