@@ -26,6 +26,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _core
+from ._early import flush, last_words
 from ._exit import Exit
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, layers, on_python_signal
@@ -38,7 +39,6 @@ from ._sections import (
     threads,
 )
 from ._signals import name_of
-from ._teller import flush
 
 if TYPE_CHECKING:
     import asyncio
@@ -398,7 +398,7 @@ class Delivery:
                 # A section may have opened meanwhile: main's own, or while the
                 # gate was open for a while.
                 if _core.section_close():
-                    flush()
+                    last_words(sum(MAIN_SEES))
                     _core.die(passing.signum)
 
     def _ran_by_itself(self, fresh: list[Passing]) -> None:

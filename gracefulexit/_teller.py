@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from . import _core
+from ._early import flush, last_words
 from ._info import SignalInfo
 from ._layers import layers, on_python_signal
 from ._owners import describe
@@ -20,6 +19,8 @@ log = logging.getLogger("gracefulexit")
 
 # Parts of the grace that are left when the stragglers are told of.
 LOOKS = (1 / 5, 1 / 20)
+# Seconds; the watcher waits for a second, and the log has taken its part.
+LAST_WORDS = 0.5
 
 
 class Teller:
@@ -52,7 +53,7 @@ class Teller:
         if _core.ending():
             if self.once("ending"):
                 log.warning("ending now: asked again while stopping")
-                flush()
+                last_words(LAST_WORDS)
                 if _core.ending():  # the log took its time, and all may be over
                     _core.end()
             return
@@ -145,11 +146,3 @@ def _perhaps_by_system(signum: int) -> bool:
         and signal.getsignal(signum) is on_python_signal
         and not _core.foreign(signum)
     )
-
-
-def flush() -> None:
-    """What print() has buffered is not lost when the process ends early."""
-    for stream in (sys.stdout, sys.stderr):
-        # None without a console; closed; a broken pipe.
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()

@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_layers": {"_core"},
     "_stopfd": {"_core"},
     "_owners": set(),
+    "_early": set(),
     "_hooks": {"_core", "_checks", "_report", "_runners", "_stragglers"},
     "_members": {"_checks", "_report", "_runners", "_stacks", "_stragglers"},
     "_schedule": {"_checks", "_runners", "_signals"},
@@ -47,16 +48,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     # One of it in a process.
     "_sections": {"_core", "_report", "_stacks"},
     "_stragglers": {"_sections", "_stacks"},
-    "_teller": {"_core", "_info", "_layers", "_owners", "_sections", "_signals"},
+    "_teller": {
+        *("_core", "_early", "_info", "_layers", "_owners", "_sections", "_signals"),
+    },
     "_sigwait": {"_core", "_layers", "_runners"},
     "_roles": {"_core", "_layers", "_sigwait"},
     "_delivery": {
-        *("_core", "_exit", "_info", "_layers", "_sections", "_signals", "_teller"),
+        *("_core", "_early", "_exit", "_info", "_layers", "_sections", "_signals"),
     },
     "_process": {
-        *("_core", "_delivery", "_dispatcher", "_errors", "_exit", "_forks", "_info"),
-        *("_layers", "_roles", "_sections", "_signals", "_sigwait", "_stragglers"),
-        "_teller",
+        *("_core", "_delivery", "_dispatcher", "_early", "_errors", "_exit"),
+        *("_forks", "_info", "_layers", "_roles", "_sections", "_signals"),
+        *("_sigwait", "_stragglers", "_teller"),
     },
     # A killer, from its parts up.
     "_events": {"_layers"},

@@ -1,0 +1,83 @@
+"""What is done before an early end, which runs no `atexit`, if the GIL can be had.
+
+An end is early in HURRY, at the deadline, and where main does not notice that it
+is to end by a signal that a section held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger("gracefulexit")
+
+
+def flush() -> None:
+    """What print() has buffered is not lost when the process ends early."""
+    for stream in (sys.stdout, sys.stderr):
+        # None without a console; closed; a broken pipe.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+
+
+def last_words(limit: float) -> None:
+    """Returns after `limit` seconds at the latest, whatever hangs: a full pipe, a pool
+    whose lock a dead worker has.
+
+    Without new threads, which CPython 3.12 refuses once main has ended, it is the
+    watcher who keeps the time.
+    """
+    until = time.monotonic() + limit
+    threads = [_start(step) for step in (flush, _leave_multiprocessing)]
+    for thread in threads:
+        if thread is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+    _terminate_daemons()  # what comes before that in its thread may hang
+
+
+def _start(step: Callable[[], None]) -> threading.Thread | None:
+    thread = threading.Thread(target=step, name="gracefulexit-early", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        step()
+        return None
+    return thread
+
+
+def _leave_multiprocessing() -> None:
+    """As its own `atexit` function does, but for waiting for other processes.
+
+    Else the servers of managers, and workers that are busy, would go on for ever
+    without us, and sockets and temporary folders would be left. (Shared memory and
+    semaphores are unlinked by its resource tracker, which outlives us.) Each
+    finalizer runs once, here or there, so it does no harm if we do not end after all
+    or main is in the middle of it.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    finalize = getattr(util, "_run_finalizers", None)  # private
+    if finalize is None:
+        return
+    try:
+        # In its order: a pool stops replacing its workers before they are ended.
+        finalize(0)
+        _terminate_daemons()
+        finalize()
+    except BaseException:
+        # Each logs an Exception by itself; this one was to end a thread.
+        log.exception("multiprocessing was not cleaned up")
+
+
+def _terminate_daemons() -> None:
+    process: Any = sys.modules.get("multiprocessing.process")
+    # In a forked child these are still those of the parent.
+    for child in list(getattr(process, "_children", ())):
+        if child.daemon and child._parent_pid == os.getpid():
+            with contextlib.suppress(Exception):  # it is being closed or joined
+                child.terminate()
