@@ -548,6 +548,11 @@ class Process:
 
     def _at_interpreter_exit(self) -> None:
         self.delivery.wait_at_exit()
+        _core.insist(self._let_go_at_exit)
+
+    def _let_go_at_exit(self) -> None:
+        """May be interrupted and called again: a killer that is closed has given
+        Ctrl-C back."""
         for killer in reversed(list(self.killers)):
             killer._at_interpreter_exit()
         if self._lingering():

@@ -1,4 +1,4 @@
-"""A few rounds of tests/stress/sections.py, which can do ten thousand signals."""
+"""A few rounds of tests/stress, which can do many more."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from child_process import Child
 
-SECTIONS = Path(__file__).parents[1] / "stress" / "sections.py"
+STRESS = Path(__file__).parents[1] / "stress"
 SIGNALS = 150
+RUNS = 50
 LIMIT = 300.0  # seconds; it takes a few, but one that hangs is to tell where
 
 
 @pytest.mark.slow
 def test_nothing_torn_nothing_lost(start_child: Callable[..., Child]) -> None:
     """Signals at random moments tear no record, and each is obeyed."""
-    child = start_child(SECTIONS, "--signals", SIGNALS)
+    child = start_child(STRESS / "sections.py", "--signals", SIGNALS)
     done = child.finish(LIMIT)
     last = done.out.splitlines()[-1]
 
@@ -27,3 +28,16 @@ def test_nothing_torn_nothing_lost(start_child: Callable[..., Child]) -> None:
     assert counts is not None
     assert int(counts[1]) >= SIGNALS
     assert int(counts[2]) > 0
+
+
+@pytest.mark.slow
+def test_no_crash_and_no_hang_at_the_end(start_child: Callable[..., Child]) -> None:
+    """Signals at random moments of the end leave a status that the program asked for,
+    and nothing on stderr."""
+    # One at a time: tests run beside it.
+    child = start_child(STRESS / "finalisation.py", "--runs", RUNS, "--jobs", 1)
+    done = child.finish(LIMIT)
+    last = done.out.splitlines()[-1]
+
+    assert done.status == 0, done.out + done.err
+    assert last == f"all: runs={RUNS} crashed=0 hung=0 wrong=0 noise=0"
