@@ -14,8 +14,9 @@ The exit status must be in a set that follows from the plan:
   by signal   of one that was sent, as exit_status says where a killer heard it
               after main had returned, by its default action where nobody hears;
               SIGINT also as KeyboardInterrupt in main
-  cut short   where main had begun the stop itself, at a deadline: exit_status if that
-              is a number, else 1, as there is no signal to die of
+  cut short   where main had begun the stop itself, at a deadline, or by SIGINT on a
+              machine so slow that half a second has passed: exit_status if that is a
+              number, else 1, as no signal had begun it
   never       any other: a crash, or a failure of the interpreter's or ours
 """
 
@@ -105,7 +106,8 @@ class Plan:
             for s in heard
         }
         cut = set()
-        if self.grace is not None and self.end in ("block", "exit"):
+        hurries = self.grace is not None or INT in sent
+        if hurries and self.end in ("block", "exit"):
             cut = {self.exit_status if isinstance(self.exit_status, int) else 1}
         return {own} - {None} | as_asked | {-s for s in sent} | cut
 
