@@ -292,3 +292,32 @@ def test_unclosed_killer_lets_go_at_exit(program) -> None:
 
     assert (done.status, done.err) == (0, "")
     assert done.out == "on_exit\nNone True\n"
+
+
+@pytest.mark.parametrize(
+    "method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)]
+)
+def test_exit_in_a_child_of_multiprocessing(works, method: str) -> None:
+    """Such a child ends by a number, whatever the killer that it made was told."""
+    works(
+        """
+def work(connection):
+    killer = GracefulKiller()
+    connection.send("ready")
+    killer.wait()
+    killer.exit()
+
+def main(method):
+    context = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs,))
+    process.start()
+    ours.recv()
+    process.terminate()
+    process.join()
+    equal(143, process.exitcode)
+
+import multiprocessing
+""",
+        method,
+    )
