@@ -138,6 +138,128 @@ two_at_once_never_skip_the_gap(void)
     CHECK(judged > rounds / 2);
 }
 
+/* ---- more than two, by real signals ---------------------------------------
+ */
+
+enum { MANY = 4 };
+
+struct crowd {
+    unsigned rounds;
+    atomic_uint number, began; /* ge_stop() that said so, in this round */
+};
+
+/* Neither a state nor its time is ever seen to go back. */
+static void
+look_forward(enum ge_state *state, int64_t *since)
+{
+    enum ge_state now = ge_state();
+
+    CHECK(now >= *state);
+    CHECK(ge_state_since() >= *since);
+    *state = now;
+    *since = ge_state_since();
+}
+
+static void *
+crowd_rounds(void *arg)
+{
+    struct crowd *c = arg;
+    unsigned me = atomic_fetch_add(&c->number, 1);
+
+    for (unsigned i = 0; i < c->rounds; i++) {
+        enum ge_state state = GE_RUNNING;
+        int64_t since = 0;
+
+        meet(&meeting, 2 * i, MANY + 1);
+        if ((me + i) % MANY == 0) {
+            (void)atomic_fetch_add(&c->began, (unsigned)ge_stop());
+        } else {
+            CHECK_EQ(0, raise(SIGINT));
+        }
+        look_forward(&state, &since);
+        look_forward(&state, &since);
+        CHECK(state != GE_RUNNING);
+        meet(&meeting, 2 * i + 1, MANY + 1);
+    }
+    return NULL;
+}
+
+/* Three Ctrl-C, each in a thread of its own, and a stop by code. */
+static void
+many_at_once_are_one_step_and_one_record(void)
+{
+    struct crowd c = { .rounds = 50000 / CORE_SLOW };
+    unsigned judged = 0;
+    pthread_t threads[MANY];
+
+    take(SIGINT, GE_ROLE_STOP | GE_ROLE_HURRY);
+    for (int i = 0; i < MANY; i++) {
+        threads[i] = spawn(crowd_rounds, &c);
+    }
+    for (unsigned i = 0; i < c.rounds; i++) {
+        int64_t before = ge_now();
+        struct ge_info stop;
+
+        meet(&meeting, 2 * i, MANY + 1);
+        meet(&meeting, 2 * i + 1, MANY + 1);
+        if (ge_now() - before < GE_HURRY_GAP_NS) {
+            judged++;
+            CHECK_EQ(GE_STOPPING, ge_state());
+        }
+        CHECK_EQ(1, ge_stop_record(&stop));
+        CHECK_EQ(2, atomic_load(&ge__mailbox.stop.seq)); /* written once */
+        CHECK_EQ(stop.signum == 0, atomic_exchange(&c.began, 0));
+        CHECK(stop.when >= before && stop.when <= ge_now());
+        ge_reset();
+    }
+    for (int i = 0; i < MANY; i++) {
+        join(threads[i]);
+    }
+    CHECK_EQ(UINT64_C(3) * c.rounds, ge_count(SIGINT));
+    CHECK(judged > c.rounds / 2);
+}
+
+/* The stop is just so old that some of the next signals are too early and some
+ * are not: whoever comes first in time, the step is never a nanosecond before
+ * the gap is over. The time in the word lacks the two lowest bits. */
+static void
+the_gap_is_kept_to_the_end(void)
+{
+    unsigned rounds = 200000 / CORE_SLOW, hurried = 0;
+    pthread_t thread;
+
+    take(SIGUSR1, GE_ROLE_STOP | GE_ROLE_HURRY);
+    take(SIGUSR2, GE_ROLE_STOP | GE_ROLE_HURRY);
+    thread = spawn(forward_rounds, &rounds);
+    for (unsigned i = 0; i < rounds; i++) {
+        int64_t left = i % 64 * 50; /* until the gap is over; ns */
+        int64_t since = (ge_now() - GE_HURRY_GAP_NS + left) & ~INT64_C(3);
+        struct ge_info a, b;
+
+        atomic_store(&ge__mailbox.word, (uint64_t)since | GE_STOPPING);
+        meet(&meeting, 2 * i, 2);
+        CHECK_EQ(1, ge_forward(SIGUSR2));
+        meet(&meeting, 2 * i + 1, 2);
+        CHECK_EQ(1, ge_last(SIGUSR1, &a));
+        CHECK_EQ(1, ge_last(SIGUSR2, &b));
+        if (ge_state() == GE_HURRY) {
+            int64_t at = ge_state_since();
+
+            hurried++;
+            CHECK(at - since >= GE_HURRY_GAP_NS);
+            CHECK(at == (a.when & ~INT64_C(3)) ||
+                  at == (b.when & ~INT64_C(3)));
+        } else {
+            CHECK_EQ(GE_STOPPING, ge_state());
+            CHECK_EQ(since, ge_state_since());
+            CHECK(a.when - since < GE_HURRY_GAP_NS);
+            CHECK(b.when - since < GE_HURRY_GAP_NS);
+        }
+    }
+    join(thread);
+    CHECK(hurried > 0 && hurried < rounds);
+}
+
 static void *
 raise_rounds(void *arg)
 {
@@ -241,6 +363,8 @@ static const struct check_case cases[] = {
     CASE(again_counts_only_after_the_gap),
     CASE(only_hurry_signals_escalate),
     CASE_WITHIN(two_at_once_never_skip_the_gap, 60),
+    CASE_WITHIN(many_at_once_are_one_step_and_one_record, 120),
+    CASE_WITHIN(the_gap_is_kept_to_the_end, 120),
     CASE_WITHIN(a_stop_by_code_races_a_signal, 60),
     CASE(a_later_step_does_not_write_the_record),
     CASE(promoted_it_is_that_signals_stop),
