@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from . import _core
 from ._delivery import Delivery
 from ._dispatcher import Dispatcher
+from ._dump import Dump
 from ._early import flush, last_words
 from ._errors import GracefulExit
 from ._exit import Exit, ExitStatus, for_core
@@ -77,6 +78,7 @@ class Process:
         self._dispatcher: Dispatcher | None = None
         self._retired: list[Dispatcher] = []
         self._teller = Teller()
+        self._dump = Dump()
         self._message = ""
         self._reason: SignalInfo | None = None
         self._raised = False
@@ -317,6 +319,8 @@ class Process:
         killers = [k for k in self.killers if k is not without]
         wanted = self._wanted(killers, settling)
         blockable = self._blockable(killers, wanted)
+        deciding = self._kept + killers
+        self._dump.follow(any(k.grace is not None for k in deciding), wanted)
         changes = wanted != layers.wanted or blockable != self._sigwait.taken
         if changes or layers.dirty or self._sigwait.dirty:
             # From here on openers wait for the lock, and who is open is known:
@@ -332,7 +336,6 @@ class Process:
         if killers:
             _core.gate_lift()  # workers open what they need to finish
         layers.note_idle(not (killers or self.delivery.busy))
-        deciding = self._kept + killers
         if deciding:
             graces = [k.grace for k in deciding if k.grace is not None]
             how = for_core(deciding[0].exit_status)
@@ -578,6 +581,7 @@ class Process:
 
     def _forget_parent(self) -> None:
         _core.fork_child(_core.keep_own_sections())
+        self._dump.forget_in_child()
         self._sigwait.forget_in_child()
         _core.main_is(_main_ident())
         self.delivery.forget_in_child()

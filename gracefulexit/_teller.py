@@ -77,6 +77,7 @@ class Teller:
             if now < at:
                 return at - now
             if self.once(f"stragglers {part}"):
+                _core.told()
                 self._say_stragglers(deadline, describe(now))
         return None
 

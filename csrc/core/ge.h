@@ -192,9 +192,9 @@ int ge_cell_add(struct ge_cell *cell);
 void ge_cell_remove(struct ge_cell *cell);
 
 /* The places to sleep natively: everybody who waits for the stop, the one who
- * wants to hear of every change, and who wants to open a section. */
-enum ge_where { GE_AT_STOP = 0, GE_AT_NEWS = 1, GE_AT_GATE = 2 };
-#define GE_PLACES 3
+ * wants to hear of every change, who wants to open a section, the reporter. */
+enum ge_where { GE_AT_STOP, GE_AT_NEWS, GE_AT_GATE, GE_AT_REPORT };
+#define GE_PLACES 4
 
 /* The number to give to ge_wait(). Read it before you look whether there is
  * a reason to sleep. Call from: any thread. */

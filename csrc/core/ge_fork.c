@@ -54,6 +54,7 @@ ge_fork_child(unsigned sections)
     ge__fds_fork_child();
     ge__latch_fork_child();
     ge__section_fork_child(sections);
+    ge__report_fork_child();
     for (int i = 0; i < GE_MAX_CELLS; i++) {
         atomic_store(&ge__mailbox.cells[i], NULL);
     }

@@ -17,5 +17,6 @@ void ge__sigwait_fork_child(void);
 void ge__watcher_fork_child(void);
 void ge__latch_fork_child(void);
 void ge__section_fork_child(unsigned sections);
+void ge__report_fork_child(void);
 
 #endif

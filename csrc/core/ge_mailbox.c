@@ -3,6 +3,7 @@
 
 #include "ge_end.h"
 #include "ge_handler.h"
+#include "ge_report.h"
 #include "ge_section.h"
 
 #include <errno.h>
@@ -85,6 +86,7 @@ ge_reset(void)
         }
     }
     ge__end_reset();
+    ge__report_reset();
     ge__section_reopen();
     ge_gate_lift();
     ge_poke(); /* the watcher may still run for others, and keeps notes */

@@ -56,6 +56,14 @@
 #define GE_HAVE_EMPTY_PACKET 0
 #endif
 
+/* Linux: a child that tells nobody of its end, and that ends with its parent.
+ */
+#if defined(__linux__) && !defined(GE_FORCE_NO_QUIET_CHILD)
+#define GE_HAVE_QUIET_CHILD 1
+#else
+#define GE_HAVE_QUIET_CHILD 0
+#endif
+
 /* macOS cannot choose the clock of a condition variable. */
 #if defined(__APPLE__)
 #define GE_HAVE_CONDATTR_CLOCK 0

@@ -9,6 +9,7 @@
 #include "ge_handler.h"
 #include "ge_latch.h"
 #include "ge_nudge.h"
+#include "ge_report.h"
 #include "ge_section.h"
 #include "ge_thread.h"
 #include "ge_wake.h"
@@ -25,6 +26,11 @@ static pthread_t thread;
 
 static atomic_int quit;
 static atomic_int ending;
+
+/* While a deadline is on its way the clock is looked at this often: where a
+ * machine was suspended, or its clock was put on, the kernel may end a long
+ * sleep by the time that it would have taken without. At no other time. */
+#define TICK GE_NS_PER_S
 
 unsigned
 ge_backends(void)
@@ -80,7 +86,10 @@ turn(void)
     if (ge_deadline() <= now) {
         ge_end();
     }
-    until = earlier(until, ge_deadline());
+    if (ge_deadline() != GE_NEVER) {
+        until = earlier(until, earlier(ge_deadline(), now + TICK));
+    }
+    until = earlier(until, ge__report_turn(now));
     if (ge_state() == GE_HURRY) {
         until = earlier(until, hurry(now));
     } else if (atomic_exchange(&ending, 0)) {
@@ -182,6 +191,7 @@ start(enum ge_backend backend)
     atomic_store(&ending, 0);
     ge__section_reopen();
     ge__end_reset();
+    ge__report_reset();
     atomic_store(&ge__mailbox.backend, (int)backend);
     /* All signals are blocked in the watcher: it must not be taken away by
      * one. */

@@ -57,6 +57,7 @@ extern PyMethodDef gepy_signal_methods[];
 extern PyMethodDef gepy_watch_methods[];
 extern PyMethodDef gepy_fds_methods[];
 extern PyMethodDef gepy_end_methods[];
+extern PyMethodDef gepy_report_methods[];
 extern PyMethodDef gepy_insist_methods[];
 extern PyMethodDef gepy_opened_methods[];
 extern PyMethodDef gepy_gate_methods[];

@@ -67,6 +67,7 @@ core_exec(PyObject *module)
         PyModule_AddFunctions(module, gepy_watch_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_fds_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_end_methods) < 0 ||
+        PyModule_AddFunctions(module, gepy_report_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_insist_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_opened_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_gate_methods) < 0 ||

@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # One part of a killer each; none knows the killer or the process.
     "_runners": set(),
     "_dispatcher": {"_core"},
+    "_dump": {"_core"},
     "_forks": {"_core", "_dispatcher"},
     "_exit": {"_core", "_errors", "_forks", "_info", "_layers"},
     "_layers": {"_core"},
@@ -57,8 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_core", "_early", "_exit", "_info", "_layers", "_sections", "_signals"),
     },
     "_process": {
-        *("_core", "_delivery", "_dispatcher", "_early", "_errors", "_exit"),
-        *("_forks", "_info", "_layers", "_roles", "_sections", "_signals"),
+        *("_core", "_delivery", "_dispatcher", "_dump", "_early", "_errors"),
+        *("_exit", "_forks", "_info", "_layers", "_roles", "_sections", "_signals"),
         *("_sigwait", "_stragglers", "_teller"),
     },
     # A killer, from its parts up.
@@ -134,7 +135,9 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_pass.h": {"ge.h"},
     "core/ge_pass.c": {"ge_handler.h", "ge_pass.h"},
     # What runs in ordinary threads.
-    "core/ge_mailbox.c": {"ge_end.h", "ge_handler.h", "ge_section.h"},
+    "core/ge_mailbox.c": {
+        *("ge_end.h", "ge_handler.h", "ge_report.h", "ge_section.h"),
+    },
     "core/ge_fork.h": set(),
     "core/ge_fork.c": {"ge_fork.h", "ge_handler.h", "ge_sigwait.h", "ge_wake.h"},
     "core/ge_settle.c": {"ge_handler.h", "ge_nudge.h"},
@@ -160,9 +163,13 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_sigwait.c": {
         *("ge_fork.h", "ge_handler.h", "ge_nudge.h", "ge_sigwait.h", "ge_thread.h"),
     },
+    "core/ge_report.h": {"ge.h", "ge_own.h"},
+    "core/ge_report.c": {"ge_fork.h", "ge_latch.h", "ge_report.h", "ge_thread.h"},
+    "core/ge_report_dump.c": {"ge_report.h"},
+    "core/ge_report_text.c": {"ge_own.h", "ge_report.h", "ge_section.h"},
     "core/ge_watcher.c": {
         *("ge_end.h", "ge_fds.h", "ge_fork.h", "ge_handler.h", "ge_latch.h"),
-        *("ge_nudge.h", "ge_section.h", "ge_thread.h", "ge_wake.h"),
+        *("ge_nudge.h", "ge_report.h", "ge_section.h", "ge_thread.h", "ge_wake.h"),
     },
     # The binding sees the core through its public headers.
     "python/gepy.h": {"../core/ge.h", "../core/ge_section.h"},
@@ -175,6 +182,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/insist.c": {"gepy.h"},
     "python/mains.c": {"gepy.h"},
     "python/opened.c": {"gepy.h"},
+    "python/report.c": {"../core/ge_report.h", "gepy.h"},
     "python/section.h": {"gepy.h"},
     "python/section.c": {"section.h"},
     "python/entry.c": {"section.h"},
