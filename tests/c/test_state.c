@@ -188,7 +188,7 @@ crowd_rounds(void *arg)
 static void
 many_at_once_are_one_step_and_one_record(void)
 {
-    struct crowd c = { .rounds = 50000 / CORE_SLOW };
+    struct crowd c = { .rounds = 20000 / CORE_SLOW };
     unsigned judged = 0;
     pthread_t threads[MANY];
 
@@ -232,7 +232,7 @@ the_gap_is_kept_to_the_end(void)
     take(SIGUSR2, GE_ROLE_STOP | GE_ROLE_HURRY);
     thread = spawn(forward_rounds, &rounds);
     for (unsigned i = 0; i < rounds; i++) {
-        int64_t left = i % 64 * 50; /* until the gap is over; ns */
+        int64_t left = (int64_t)1 << i % 20; /* until the gap is over; ns */
         int64_t since = (ge_now() - GE_HURRY_GAP_NS + left) & ~INT64_C(3);
         struct ge_info a, b;
 
