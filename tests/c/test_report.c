@@ -106,6 +106,41 @@ stop_with(enum ge_backend backend, int dump_signal)
     let_it_look();
 }
 
+/* How often it has gone to sleep; -1: it has ended. */
+static int
+sleeps_of_reporter(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    int sleeps = -1;
+
+    for (struct dirent *d; dir != NULL && (d = readdir(dir)) != NULL;) {
+        char path[300], text[4096];
+        const char *at;
+        ssize_t n;
+
+        (void)snprintf(path, sizeof path, "/proc/self/task/%s/status",
+                       d->d_name);
+        n = ge_own_read(path, text, sizeof text - 1);
+        text[n < 0 ? 0 : n] = '\0';
+        at = strstr(text, "\nvoluntary_ctxt_switches:");
+        if (strstr(text, "ge-reporter") != NULL && at != NULL) {
+            sleeps = atoi(strchr(at, ':') + 1);
+        }
+    }
+    (void)closedir(dir);
+    return sleeps;
+}
+
+/* For who finds nothing to read: it is done with what it was asked for. */
+static void
+let_it_end(void)
+{
+    if (entries_in("/proc/self/task") < 0) {
+        CHECK_SKIP("no /proc");
+    }
+    WAIT_FOR(sleeps_of_reporter() < 0);
+}
+
 /* ---- the cases ------------------------------------------------------------
  */
 
@@ -212,13 +247,22 @@ unarmed_it_says_nothing(enum ge_backend backend)
 IN_BOTH(unarmed_it_says_nothing)
 
 static void
+other_dump(int signum)
+{
+    (void)signum;
+    CHECK_EQ(12, write(2, "other stacks", 12));
+}
+
+static void
 a_lost_dump_signal_is_not_raised(enum ge_backend backend)
 {
     stop_with(backend, SIGUSR2);
-    handle(SIGUSR2, SIG_DFL);
+    handle(SIGUSR2, other_dump);
     put_clock_on(481);
     put_clock_on(3);
-    WAIT_FOR(is_said("ge-reporter"));
+    let_it_end();
+    CHECK(is_said("ge-reporter"));
+    CHECK(!is_said("other stacks"));
     ge_report_disarm();
     CHECK(!is_said("all stacks"));
 }
@@ -242,7 +286,8 @@ a_dump_that_crashes_harms_nobody(enum ge_backend backend)
     CHECK_EQ(0, ge_report_arm(SIGUSR2));
     put_clock_on(481);
     put_clock_on(3);
-    WAIT_FOR(is_said("ge-reporter"));
+    let_it_end();
+    CHECK(is_said("ge-reporter"));
     ge_report_disarm();
     CHECK_EQ(-1, waitpid(-1, NULL, 0));
     CHECK_EQ(ECHILD, errno);
@@ -284,6 +329,7 @@ a_stranger_at_number_2_gets_nothing(enum ge_backend backend)
     CHECK_EQ(2, dup2_rudely(other[1], 2));
     put_clock_on(481);
     put_clock_on(3);
+    let_it_end();
     ge_report_disarm();
     p.fd = other[0];
     CHECK_EQ(0, poll(&p, 1, 0));
@@ -320,43 +366,21 @@ fill_stderr(void)
     CHECK_EQ(0, fcntl(2, F_SETFL, 0));
 }
 
-/* How often the reporter went to sleep: once until it is needed, and again for
- * a reader. */
-static int
-sleeps_of_reporter(void)
-{
-    DIR *dir = opendir("/proc/self/task");
-    int sleeps = -1;
-
-    for (struct dirent *d; dir != NULL && (d = readdir(dir)) != NULL;) {
-        char path[300], text[4096];
-        const char *at;
-        ssize_t n;
-
-        (void)snprintf(path, sizeof path, "/proc/self/task/%s/status",
-                       d->d_name);
-        n = ge_own_read(path, text, sizeof text - 1);
-        text[n < 0 ? 0 : n] = '\0';
-        at = strstr(text, "\nvoluntary_ctxt_switches:");
-        if (strstr(text, "ge-reporter") != NULL && at != NULL) {
-            sleeps = atoi(strchr(at, ':') + 1);
-        }
-    }
-    (void)closedir(dir);
-    return sleeps;
-}
-
 static void
 ask_with_a_full_stderr(enum ge_backend backend)
 {
+    int sleeps;
+
     stop_with(backend, SIGUSR2);
-    if (sleeps_of_reporter() < 0) {
+    if (entries_in("/proc/self/task") < 0) {
         CHECK_SKIP("no /proc");
     }
     fill_stderr();
+    WAIT_FOR(sleeps_of_reporter() > 0); /* until it is needed */
+    sleeps = sleeps_of_reporter();
     put_clock_on(481);
     put_clock_on(3);
-    WAIT_FOR(sleeps_of_reporter() >= 2);
+    WAIT_FOR(sleeps_of_reporter() > sleeps); /* for a reader */
 }
 
 static void
@@ -390,7 +414,9 @@ giving_up_does_not_wait_for_a_reader(enum ge_backend backend)
     CHECK_EQ(0, ge_report_arm(SIGUSR2)); /* another one, at once */
     ge_report_disarm();
     while (poll(&p, 1, 0) > 0) {
-        CHECK(read(err[0], bytes, sizeof bytes) > 0);
+        ssize_t n = read(err[0], bytes, sizeof bytes);
+
+        CHECK(n > 0 && memchr(bytes, 'g', (size_t)n) == NULL);
     }
     /* The one that was left behind finds that there is room, and that it is
      * too late. */

@@ -42,7 +42,7 @@ def let_it_end(child: Child) -> None:
 
 
 def sleeps_of_reporter(pid: int) -> int:
-    """How often it went to sleep: once until it is needed, and again for a reader."""
+    """How often it has gone to sleep."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         if (task / "comm").read_text() == "ge-reporter\n":
             status = (task / "status").read_text()
@@ -226,11 +226,13 @@ def test_deadline_does_not_wait_for_the_report(
         victim,
     )
     child.wait_line("ready")
+    until(lambda: sleeps_of_reporter(child.pid) > 0, "it sleeps until it is needed")
+    sleeps = sleeps_of_reporter(child.pid)
     child.signal(TERM)
     if stderr == "None":
         stack_has(child, "hang")
     elif stderr == "full":
-        until(lambda: sleeps_of_reporter(child.pid) >= 2, "the reporter waits")
+        until(lambda: sleeps_of_reporter(child.pid) > sleeps, "it waits for a reader")
     let_it_end(child)
 
     assert child.finish().status == -TERM
