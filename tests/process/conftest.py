@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ccompile import shared_library
 from child_process import Child, Finished
 from programs import AT_ONCE, CALL_MAIN, PRELUDE, WORKERS
 
@@ -43,6 +45,31 @@ def passes(program: Callable[..., Child]) -> Callable[..., Finished]:
         return done
 
     return run
+
+
+@pytest.fixture
+def late(program: Callable[..., Child], tmp_path: Path) -> Callable[..., Child]:
+    """As `program`, with a clock that is put on where it hangs (harness/clocks.py is
+    in scope), and put over the deadline by let_it_end()."""
+    clock = str(shared_library(HARNESS / "clock.c", tmp_path))
+
+    def start(source: str, *args: object) -> Child:
+        whole = "from clocks import *\n" + textwrap.dedent(source)
+        env = {"LD_PRELOAD": clock}
+        return program(whole, *args, env=env, stdin=subprocess.PIPE)
+
+    return start
+
+
+@pytest.fixture
+def let_it_end() -> Callable[[Child], Finished]:
+    def end(child: Child) -> Finished:
+        __tracebackhide__ = True
+        child.stdin.write(b"x")
+        child.stdin.flush()
+        return child.finish()
+
+    return end
 
 
 @pytest.fixture

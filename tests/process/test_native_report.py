@@ -6,39 +6,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ccompile import shared_library
 from child_process import Child
 from probe import until
 
-HARNESS = Path(__file__).resolve().parents[1] / "harness"
 TERM = signal.SIGTERM
 PREFIX = "gracefulexit: "
-
-
-@pytest.fixture
-def late(program, tmp_path: Path) -> Callable[..., Child]:
-    """A program in which the last fifth of the grace comes when hang() is called."""
-    clock = str(shared_library(HARNESS / "clock.c", tmp_path))
-
-    def start(source: str, *args: object, **kwargs: object) -> Child:
-        return program(
-            "        from native_report import *\n" + source,
-            *args,
-            env={"LD_PRELOAD": clock},
-            stdin=subprocess.PIPE,
-            **kwargs,
-        )
-
-    return start
-
-
-def let_it_end(child: Child) -> None:
-    child.stdin.write(b"x")
-    child.stdin.flush()
 
 
 def sleeps_of_reporter(pid: int) -> int:
@@ -101,7 +76,7 @@ HANGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stuck", HANGS)
-def test_report_and_stacks(late, stuck: str) -> None:
+def test_report_and_stacks(late, let_it_end, stuck: str) -> None:
     """Where Python does not say what the stop waits for, stderr has the time that is
     left, why it stops, the threads, and the stacks; the status is as ever."""
     child = late(
@@ -122,8 +97,7 @@ def test_report_and_stacks(late, stuck: str) -> None:
     second = child.wait_line(PREFIX, stream="err")
     child.wait_line(f"{PREFIX}thread {child.pid} ", stream="err")
     stack_has(child, "hang")
-    let_it_end(child)
-    done = child.finish()
+    done = let_it_end(child)
 
     assert " s left until the end, and Python does not answer" in first
     assert f"by signal 15 (SIGTERM) from pid {os.getpid()}; " in second
@@ -134,7 +108,7 @@ def test_report_and_stacks(late, stuck: str) -> None:
 
 
 # Takes seconds, and is not slow: each CPython writes its stacks in its own way.
-def test_report_with_each_backend(late, backend: str) -> None:
+def test_report_with_each_backend(late, let_it_end, backend: str) -> None:
     """The same with each back end, and on every interpreter."""
     child = late(
         """
@@ -149,15 +123,14 @@ def test_report_with_each_backend(late, backend: str) -> None:
     child.wait_line("ready")
     child.signal(TERM)
     stack_has(child, "hang")
-    let_it_end(child)
-    done = child.finish()
+    done = let_it_end(child)
 
     assert "open protected sections: 1" in done.err
     assert done.status == 3
 
 
 @pytest.mark.slow
-def test_python_answers(late) -> None:
+def test_python_answers(late, let_it_end) -> None:
     """Where the log has said what the stop waits for, nothing is reported natively."""
     child = late(
         """
@@ -181,8 +154,7 @@ def test_python_answers(late) -> None:
     )
     child.wait_line("ready")
     child.signal(TERM)
-    let_it_end(child)
-    done = child.finish()
+    done = let_it_end(child)
 
     assert "reader" in done.out
     assert PREFIX not in done.err
@@ -192,7 +164,7 @@ def test_python_answers(late) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stderr", ["full", "closed", "a file", "None"])
 def test_deadline_does_not_wait_for_the_report(
-    late, tmp_path: Path, stderr: str
+    late, let_it_end, tmp_path: Path, stderr: str
 ) -> None:
     """With a stderr that nobody reads, that is closed or that is another file now, the
     process ends in time, with its status, and the file has nothing of ours."""
@@ -233,9 +205,8 @@ def test_deadline_does_not_wait_for_the_report(
         stack_has(child, "hang")
     elif stderr == "full":
         until(lambda: sleeps_of_reporter(child.pid) > sleeps, "it waits for a reader")
-    let_it_end(child)
 
-    assert child.finish().status == -TERM
+    assert let_it_end(child).status == -TERM
     assert not victim.exists() or victim.read_text() == ""
 
 
