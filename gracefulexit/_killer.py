@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from . import _checks, _core
 from ._exit import ExitStatus
 from ._info import SignalInfo
-from ._layers import layers
+from ._layers import in_main_thread, layers
 from ._lifecycle import Lifecycle
 from ._members import Member
 from ._process import process
@@ -324,6 +324,9 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             stopped = stopped or not process.stop("exit()", raising=False)
             status = process.exit_status
             self._finish(ending=True)
+        elif self._last_reason is not None and in_main_thread():
+            # The deadline that close() gave back.
+            process.end_by(self._last_deadline, self._last_reason, status)
         if not stopped:
             raise SystemExit(int(self._failed))
         raise process.exit_exception(self.reason, status, failed=self._failed)

@@ -67,6 +67,7 @@ class Lifecycle(_core.Flag):
         self._blocked: dict[int, set[int]] = {}  # by thread: given back by close()
         self._last_reason: SignalInfo | None = None
         self._last_counts: dict[int, int] | None = None
+        self._last_deadline: float | None = None
 
     def _check_open(self) -> None:
         if self._inherited:
@@ -195,6 +196,7 @@ class Lifecycle(_core.Flag):
     def _keep_last_values(self) -> None:
         self._last_reason = process.reason
         self._last_counts = self._callbacks.counts()
+        self._last_deadline = _core.deadline()
         if self.kill_now:
             set_event(self.event)
         self._closed = True

@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
@@ -63,6 +64,14 @@ class Member(Hearer, Protocol):
     def _stopping(self) -> bool: ...
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """What is left of a killer whose program ends: when at the latest, and how."""
+
+    grace: float
+    exit_status: ExitStatus
+
+
 class Process:
     """Steps that take or give back are worked out from what is there now (the
     killers, the open sections), never counted up and down: a Python signal
@@ -85,6 +94,7 @@ class Process:
         # Killers that were closed by exit(): their deadline and status stand
         # until the process has ended.
         self._kept: list[Member] = []
+        self._endings: list[_Ending] = []  # of those that were closed before exit()
         self._conflicts: list[tuple[Member, Member]] = []
         self._prepared = False
         self._child = 0  # pid, in a forked child that has forgotten its parent
@@ -246,6 +256,7 @@ class Process:
             self._tell_stop(list(self.killers), "", self.remaining())
         if not self._lingering():
             self._kept.clear()
+            self._endings.clear()
             _core.reset()
             self._reason = None
             self._message = ""
@@ -254,7 +265,40 @@ class Process:
             self._teller.forget()
 
     def _lingering(self) -> bool:
-        return bool(self._kept) and _core.deadline() is not None
+        return bool(self._kept or self._endings) and _core.deadline() is not None
+
+    def end_by(
+        self, deadline: float | None, reason: SignalInfo, status: ExitStatus
+    ) -> None:
+        """Main ends the program now, after the stop of a killer that is closed: its
+        deadline stands again, until the process has ended. One that is over begins
+        anew, as atexit and the flush of the streams take time."""
+        if deadline is None:
+            return
+        try:
+            with self.lock:
+                if not self._lingering():
+                    self._stop_again(deadline, reason, status)
+        except OSError as error:  # no thread is to be had for the watcher
+            log.warning("the end has no time limit: %s", error)
+
+    def _stop_again(
+        self, deadline: float, reason: SignalInfo, status: ExitStatus
+    ) -> None:
+        if self.backend is None:
+            _core.reset()  # as for a new killer
+        self.start_watcher()
+        if reason.signum:
+            _core.promote(reason.signum)
+        else:
+            _core.stop()
+        now = time.monotonic()
+        if deadline <= now:
+            deadline += now - reason.when
+        stop = _core.stop_record()
+        began = now if stop is None else stop[5]
+        self._endings.append(_Ending(deadline - began, status))
+        self.refresh()
 
     def rest(self, without: Member | None = None) -> None:
         """Stop the threads that nobody needs. Under the lock."""
@@ -319,7 +363,8 @@ class Process:
         killers = [k for k in self.killers if k is not without]
         wanted = self._wanted(killers, settling)
         blockable = self._blockable(killers, wanted)
-        deciding = self._kept + killers
+        deciding: list[Member | _Ending]
+        deciding = [*self._kept, *self._endings, *killers]
         self._dump.follow(any(k.grace is not None for k in deciding), wanted)
         changes = wanted != layers.wanted or blockable != self._sigwait.taken
         if changes or layers.dirty or self._sigwait.dirty:
@@ -593,6 +638,7 @@ class Process:
         self._retired.clear()
         self._reason, self._message, self._raised = None, "", False
         self._kept.clear()
+        self._endings.clear()
         self._teller.forget()
 
     def _hold_in_child(self) -> None:

@@ -1,0 +1,114 @@
+"""The deadline holds after exit(), also where the killer's block was left before."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+TERM = signal.SIGTERM
+
+# What the interpreter meets after killer.exit().
+STUCK_AT_EXIT = {
+    "thread": "threading.Thread(target=never.wait).start()",
+    "atexit": "import atexit; atexit.register(never.wait)",
+    "finally": "hang_in_finally = True",
+    "finalisation": (
+        "last = type('Last', (), {'__del__': lambda self, wait=never.wait: wait()})()"
+    ),
+}
+
+PROGRAM = """
+    never = threading.Event()
+    hang_in_finally = False
+    killer = GracefulKiller(grace=0.3, **eval(sys.argv[2]))
+    exec(sys.argv[1])
+    print("ready", flush=True)
+    with killer:
+        killer.wait()
+    try:
+        killer.exit()
+    finally:
+        if hang_in_finally:
+            never.wait()
+"""
+
+
+@pytest.mark.parametrize("stuck", STUCK_AT_EXIT)
+def test_exit_after_the_block(program, stuck: str) -> None:
+    """The block gave the deadline back; exit() takes it again."""
+    child = program(PROGRAM, STUCK_AT_EXIT[stuck], "{}")
+    child.wait_line("ready")
+    child.signal(TERM)
+
+    assert child.finish().status == -TERM
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ({"exit_status": "code"}, 128 + TERM),
+        ({"exit_status": 7}, 7),
+        ({"backend": "pipe"}, -TERM),
+        ({"backend": "sigwait"}, -TERM),
+    ],
+)
+def test_its_status(program, arguments: dict, status: int) -> None:
+    """The forced end has the status that exit() would have had."""
+    child = program(PROGRAM, STUCK_AT_EXIT["atexit"], arguments)
+    child.wait_line("ready")
+    child.signal(TERM)
+
+    assert child.finish().status == status
+
+
+def test_a_stop_from_code(program) -> None:
+    """Where no signal began the stop, the forced end is not a success."""
+    done = program(
+        """
+        import atexit
+        atexit.register(threading.Event().wait)
+        with GracefulKiller((), grace=0.3) as killer:
+            killer.stop()
+        killer.exit()
+        """
+    ).finish()
+
+    assert done.status == 1
+
+
+def test_close_alone_has_no_deadline(passes) -> None:
+    """Who leaves the block and goes on is not ended."""
+    passes(
+        """
+        with GracefulKiller(grace=0.1) as killer:
+            send(SIGTERM)
+            killer.wait()
+            began = killer.reason.when
+        until(lambda: time.monotonic() > began + 1, "the deadline is over")
+        """
+    )
+
+
+@pytest.mark.slow
+def test_exit_after_the_deadline(program) -> None:
+    """Who goes on for longer than the grace, and calls exit() then, has it once more:
+    for atexit, and for what print() has buffered."""
+    child = program(
+        """
+        import atexit
+        with GracefulKiller(grace=8) as killer:
+            print("ready", flush=True)
+            killer.wait()
+        over = killer.reason.when + killer.grace
+        until(lambda: time.monotonic() > over, "the deadline is over")
+        atexit.register(print, "atexit")
+        print("buffered")
+        killer.exit()
+        """
+    )
+    child.wait_line("ready")
+    child.signal(TERM)
+    done = child.finish()
+
+    assert (done.status, done.out) == (-TERM, "ready\nbuffered\natexit\n")
