@@ -47,7 +47,7 @@ def test_every_example_is_run() -> None:
     # By its file name, or, as servers do, by its module's.
     missing = [
         p.name
-        for p in EXAMPLES.glob("*.py")
+        for p in EXAMPLES.rglob("*.py")
         if not re.search(rf"[\"']{p.stem}(\.py[\"']|:|[\"'])", tests)
     ]
 
