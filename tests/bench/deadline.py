@@ -45,7 +45,7 @@ AIMS = ()  # the median is not what matters; an early or a wrong end is an error
 
 GRACE = 0.3  # seconds
 NEVER = 5.0  # seconds over the grace after which a process is given up
-GAP = 0.6  # between two Ctrl-C: the package counts the second from 0.5 s on
+GAP = 0.6  # seconds between two Ctrl-C; those that are 0.5 s apart are two
 LONG = 60.0  # a grace that is not waited for
 
 OURS, TIMER, FLOOR = "gracefulexit", "timer", "plain C"
@@ -109,12 +109,13 @@ def command(who: str, situation: str, grace: float, floor: Path) -> list[str]:
 
 def settle(pid: int) -> None:
     """Wait until the main thread is stuck: a signal that comes sooner finds one that
-    can still run a handler."""
+    can still run a handler. And until it has taken the signals that came."""
     before = None
     while True:
         status = Path(f"/proc/{pid}/status").read_text()
         now = re.findall(r"^(?:State|.*ctxt_switches):.*$", status, re.MULTILINE)
-        if now == before and "sleeping" in "".join(now):
+        pending = re.search(r"^ShdPnd:\s+0*[1-9a-f]", status, re.MULTILINE)
+        if now == before and "sleeping" in "".join(now) and not pending:
             return
         before = now
         time.sleep(0.02)
@@ -133,6 +134,7 @@ def run(argv: list[str], signals: list[int], limit: float) -> tuple[float, int]:
         settle(process.pid)
         for signum in signals[:-1]:
             process.send_signal(signum)
+            settle(process.pid)
             time.sleep(GAP)
         given_up = threading.Timer(limit, process.kill)
         given_up.start()
