@@ -189,6 +189,8 @@ class Lifecycle(_core.Flag):
 
     def _give_back(self, linger: bool) -> None:
         """May be interrupted and called again; see _core.insist()."""
+        if self._last_deadline is None:
+            self._last_deadline = _core.deadline()  # while ours still counts
         process.remove(self, self._keep_last_values, linger=linger)
         self._stop_fd.close()
         self._members.wake()
@@ -196,7 +198,6 @@ class Lifecycle(_core.Flag):
     def _keep_last_values(self) -> None:
         self._last_reason = process.reason
         self._last_counts = self._callbacks.counts()
-        self._last_deadline = _core.deadline()
         if self.kill_now:
             set_event(self.event)
         self._closed = True

@@ -288,10 +288,9 @@ class Process:
         if self.backend is None:
             _core.reset()  # as for a new killer
         self.start_watcher()
-        if reason.signum:
-            _core.promote(reason.signum)
-        else:
-            _core.stop()
+        self._message = reason.message  # before the fact, as in stop()
+        if _core.promote(reason.signum) if reason.signum else _core.stop():
+            self._raised = True  # main is on its way out
         now = time.monotonic()
         if deadline <= now:
             deadline += now - reason.when

@@ -77,6 +77,45 @@ def test_a_stop_from_code(program) -> None:
     assert done.status == 1
 
 
+@pytest.mark.parametrize(
+    ("other", "when"),
+    [
+        ("GracefulKiller(())", "before"),
+        ("GracefulKiller(())", "after"),
+        ("GracefulKiller('USR1', raises=OSError, grace=500)", "after"),
+    ],
+)
+def test_beside_another_killer(program, other: str, when: str) -> None:
+    """One that is alive, stopping with the first or made after it, does not hold the
+    end up, and raises nothing into it."""
+    child = program(
+        """
+        import atexit
+        atexit.register(threading.Event().wait)
+        make, when = sys.argv[1:]
+        killer = GracefulKiller(grace=0.3)
+        if when == "before":
+            other = eval(make)
+        print("ready", flush=True)
+        with killer:
+            killer.wait()
+        if when == "after":
+            other = eval(make)
+        with TerminateProtected():
+            pass
+        killer.exit()
+        """,
+        other,
+        when,
+    )
+    child.wait_line("ready")
+    child.signal(TERM)
+    done = child.finish()
+
+    assert done.status == -TERM, done.err
+    assert done.err == ""
+
+
 def test_close_alone_has_no_deadline(passes) -> None:
     """Who leaves the block and goes on is not ended."""
     passes(
