@@ -70,7 +70,10 @@ class Dump:
 
 def _has_stderr() -> bool:
     """Without it the next file that is opened is number 2."""
-    return not getattr(sys.__stderr__, "closed", True)
+    try:
+        return not getattr(sys.__stderr__, "closed", True)
+    except ValueError:  # detached
+        return False
 
 
 def _highest_free(taken: Container[int]) -> int:

@@ -112,8 +112,8 @@ say_time(const struct ge_own *out, bool (*go_on)(void))
 
     add_seconds(&l, ge_deadline() - ge_now());
     add(&l, " left until the end, and Python does not answer: its lock (the "
-            "GIL) is held, a log handler hangs, or the interpreter is "
-            "shutting down");
+            "GIL) is held, a log handler hangs, or the killer is closed, as "
+            "at interpreter shutdown");
     return say(&l, out, go_on);
 }
 

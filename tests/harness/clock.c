@@ -1,9 +1,9 @@
 /* Preloaded into a child: a clock that can be put on, so that a grace of ten
- * minutes is nearly over at once, and a slow machine has minutes for what is to
- * happen then.
+ * minutes is nearly over at once, and a slow machine has minutes for what is
+ * to happen then.
  *
- * The watcher hears of it at its next tick. What CPython sleeps until some time
- * takes longer by as much as the clock was put on. */
+ * The watcher hears of it at its next tick. What CPython sleeps until some
+ * time takes longer by as much as the clock was put on. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <linux/futex.h>
@@ -16,12 +16,17 @@
 #include <unistd.h>
 
 static _Atomic(long) put_on; /* seconds */
-static long (*real_syscall)(long, ...);
 
-__attribute__((constructor)) static void
-find_real_syscall(void)
+/* On first use: constructors of other libraries read the clock before ours
+ * would run. */
+static long (*real_syscall(void))(long, ...)
 {
-    *(void **)&real_syscall = dlsym(RTLD_NEXT, "syscall");
+    static _Atomic(void *) found;
+
+    if (found == NULL) {
+        found = dlsym(RTLD_NEXT, "syscall");
+    }
+    return (long (*)(long, ...))(void *)found;
 }
 
 /* The kernel's clock is not put on. */
@@ -43,14 +48,14 @@ syscall(long number, ...)
         until.tv_sec = until.tv_sec < put_on ? 0 : until.tv_sec - put_on;
         arg[3] = (long)&until;
     }
-    return real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4],
-                        arg[5]);
+    return real_syscall()(number, arg[0], arg[1], arg[2], arg[3], arg[4],
+                          arg[5]);
 }
 
 int
 clock_gettime(clockid_t which, struct timespec *t)
 {
-    long rc = real_syscall(SYS_clock_gettime, which, t);
+    long rc = real_syscall()(SYS_clock_gettime, which, t);
 
     if (rc == 0 && which == CLOCK_MONOTONIC) {
         t->tv_sec += put_on;

@@ -42,15 +42,7 @@ HANGS = {
         killer.wait()
         killer.exit()
     """,
-    "log handler": """
-        class Stuck(logging.Handler):
-            def emit(self, record): threading.Event().wait()
-        log = logging.getLogger("gracefulexit")
-        log.addHandler(Stuck())
-        log.setLevel(logging.INFO)
-        killer.wait()
-        hang_without_lock()
-    """,
+    "log handler": "killer.wait(); hang_without_lock()",
     "threading._shutdown": """
         def stuck():
             killer.wait()
@@ -84,6 +76,12 @@ def test_report_and_stacks(late, let_it_end, stuck: str) -> None:
         import atexit
         if sys.argv[1] == "atexit":
             atexit.register(hang)  # runs after that of the killer
+        if sys.argv[1] == "log handler":
+            class Stuck(logging.Handler):
+                def emit(self, record): threading.Event().wait()
+            log = logging.getLogger("gracefulexit")
+            log.addHandler(Stuck())
+            log.setLevel(logging.INFO)
         killer = GracefulKiller(grace=GRACE)
         print("ready", flush=True)
         exec(__import__("textwrap").dedent(sys.argv[2]))
@@ -159,6 +157,33 @@ def test_python_answers(late, let_it_end) -> None:
     assert "reader" in done.out
     assert PREFIX not in done.err
     assert done.status == -TERM
+
+
+def test_stderr_that_is_no_file(passes) -> None:
+    """A killer can be made whatever has become of Python's stderr."""
+    passes(
+        """
+        def check(expected):
+            with GracefulKiller(grace=50):
+                equal(expected, action(signal.SIGRTMAX)[0] > 1)
+        sys.stderr = None
+        check(True)
+        sys.stderr = sys.__stderr__
+        sys.__stderr__ = None
+        check(False)
+        sys.__stderr__ = sys.stderr
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 2)
+        check(False)
+        os.close(2)
+        check(False)
+        os.dup2(1, 2)
+        check(True)
+        sys.stderr.detach()
+        check(False)
+        os.write(1, b"reached the end\\n")
+        os._exit(0)  # Python flushes its streams, and fails
+        """
+    )
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ DEEDS = {
         import ctypes
         sleep = ctypes.PyDLL(None).sleep
         os.closerange(0, 70000)
-        sleep(1000)
+        while True: sleep(1000)  # a signal ends it
     """,
     "full pipes": "fill_pipes(); print('lost', flush=True)",
     "full pipes, log": """
