@@ -1,5 +1,5 @@
-/* Preloaded into a child: a clock that can be put on, so that a grace of ten
- * minutes is nearly over at once, and a slow machine has minutes for what is
+/* Preloaded into a child: a clock that can be put on, so that a grace of two
+ * hours is nearly over at once, and a slow machine has minutes for what is
  * to happen then.
  *
  * The watcher hears of it at its next tick. What CPython sleeps until some

@@ -1,4 +1,4 @@
-"""For children that tests/harness/clock.c is preloaded into: ten minutes of grace,
+"""For children that tests/harness/clock.c is preloaded into: a long grace,
 and a hang in them. For children."""
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ CLOCK = os.environ["LD_PRELOAD"]
 holding = ctypes.PyDLL(CLOCK)  # its calls keep the interpreter's lock
 releasing = ctypes.CDLL(CLOCK)
 
-GRACE = 600
-LAST_FIFTH = 481
+GRACE = 6000
+LAST_FIFTH = 4801
 
 
 def hang_in(clock: ctypes.CDLL, seconds: int) -> Callable[[], None]:
