@@ -62,7 +62,8 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
         signals: what stops the program: names, numbers or ``signal.Signals``.
             ``()`` installs nothing; then only ``stop()`` stops.
         grace: seconds from the stop to the forced end of the process; None for
-            no limit, or the number in ``GRACEFULEXIT_GRACE``.
+            no limit, or the number in ``GRACEFULEXIT_GRACE``; 0 ends it at the
+            signal itself, with no hook run and no section finished.
         exit_status: how we end the process: ``"signal"`` (die of it),
             ``"code"`` (128 + n) or a number of 0 to 255.
         escalate: which of `signals` may end it early when they come again.
@@ -122,6 +123,8 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
         process.add(self, backend)
         self._unblock(self.signals)
         self._ready = True
+        if self.grace == 0:
+            log.info("grace=0: a stop ends the process at once, and waits for nothing")
         if self.kill_now and raises is not None:
             _core.in_main(process.catch_up)
 

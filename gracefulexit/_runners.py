@@ -7,12 +7,15 @@ left behind with its thread, and a new thread takes the rest.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from ._checks import shown
 
 log = logging.getLogger("gracefulexit")
 
@@ -38,7 +41,8 @@ class Job:
         except BaseException as error:
             # SystemExit and KeyboardInterrupt too: a hook has nobody above it.
             self.error = error
-            log.error("%s failed: %r", self.name, error, exc_info=error)
+            with contextlib.suppress(Exception):  # a filter of the user's, a handler
+                log.error("%s failed: %s", self.name, shown(error), exc_info=error)
         finally:
             self.ended = time.monotonic()
             self.over.set()

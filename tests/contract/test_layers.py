@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_notice": set(),
     "_timeline": {"_report"},
     # One part of a killer each; none knows the killer or the process.
-    "_runners": set(),
+    "_runners": {"_checks"},
     "_dispatcher": {"_core"},
     "_dump": {"_core"},
     "_forks": {"_core", "_dispatcher"},

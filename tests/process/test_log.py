@@ -53,6 +53,21 @@ def test_no_time_limit_is_said(program) -> None:
     assert "INFO stopping: stop(): enough is enough; no time limit" in done.err
 
 
+def test_grace_of_zero_is_said(program) -> None:
+    """Who asks for no time at all, perhaps in the environment, is told so once."""
+    done = program(
+        LOG
+        + """
+        GracefulKiller().close()
+        """,
+        env={"GRACEFULEXIT_GRACE": "0"},
+    ).finish()
+
+    assert done.err == (
+        "INFO grace=0: a stop ends the process at once, and waits for nothing\n"
+    )
+
+
 def test_stop_from_ourselves(program) -> None:
     """A signal from the process itself is said to be from ourselves."""
     done = program(
