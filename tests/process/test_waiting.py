@@ -336,8 +336,8 @@ def test_nothing_while_idle(passes, backend: str) -> None:
             asleep = all(state == "S" for state, *_ in before.values())
             return before == last and asleep
         until(settled, "all sleep")
-        # watcher, dispatcher, worker, and who takes the signals
-        equal(3 + (sys.argv[1] == "sigwait"), len(before))
+        # watcher, reporter, dispatcher, worker, and who takes the signals
+        equal(4 + (sys.argv[1] == "sigwait"), len(before))
         killer.wait(0.5)
         equal(before, switches())
         killer.close()
