@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import shlex
 import shutil
 import signal
 import statistics
 import subprocess
 import sysconfig
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -179,8 +179,7 @@ class How:
 class Program:
     """A child process that is told lines and answers in lines.
 
-    It ends when its stdin does. One that gives no answer in LIMIT seconds is killed,
-    and the benchmark fails with what it wrote to stderr, which is ours as well."""
+    It ends when its stdin does. Its stderr is ours."""
 
     def __init__(self, *command: object) -> None:
         self._name = " ".join(map(str, command))
@@ -188,28 +187,37 @@ class Program:
             [str(word) for word in command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+            bufsize=0,
         )
         self.pid = self._process.pid
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in, self._out = self._process.stdin, self._process.stdout
+        self._unread = b""
 
     def tell(self, line: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
+        self._in.write(f"{line}\n".encode())
 
-    def line(self) -> str:
-        assert self._process.stdout is not None
-        late = threading.Timer(LIMIT, self._process.kill)
-        late.daemon = True
-        late.start()
-        try:
-            found = self._process.stdout.readline()
-        finally:
-            late.cancel()
-        if not found.endswith("\n"):
-            status = self._process.wait()
-            raise RuntimeError(f"{self._name}: no answer, and status {status}")
-        return found.rstrip("\n")
+    def line(self, limit: float = LIMIT) -> str:
+        found = self.line_within(limit)
+        if found is None:
+            self._process.kill()
+            raise RuntimeError(f"{self._name}: no answer in {limit} s")
+        return found
+
+    def line_within(self, limit: float) -> str | None:
+        """None: no whole line in that time."""
+        # A select() and a read(): the reader must not disturb what is measured.
+        while b"\n" not in self._unread:
+            if not select.select([self._out], [], [], limit)[0]:
+                return None
+            data = self._out.read(65536)
+            if not data:
+                status = self._process.wait(LIMIT)
+                raise RuntimeError(f"{self._name} ended with status {status}")
+            self._unread += data
+        line, self._unread = self._unread.split(b"\n", 1)
+        return line.decode()
 
     def expect(self, text: str) -> None:
         found = self.line()
@@ -222,14 +230,9 @@ class Program:
 
     def wait(self) -> int:
         """Its status. The end of its stdin is what ends it, if nothing else has."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass
+        self._in.close()
         status = self._process.wait(LIMIT)
-        self._process.stdout.close()
+        self._out.close()
         return status
 
     def __enter__(self) -> Program:
@@ -259,18 +262,21 @@ def programs(commands: Mapping[T, Sequence[object]]) -> Iterator[dict[T, Program
 
 
 class Sender(Program):
-    """The other process, in C: what sends a signal must not cost what is measured."""
+    """The other process, in C: what sends a signal must not cost what is measured.
 
-    def kill(self, pid: int, signum: int, delay: float) -> int:
-        """After so many seconds. Returns CLOCK_MONOTONIC, in ns, right before."""
-        return int(self.ask(f"kill {pid} {int(signum)} {int(delay * 1e9)}"))
+    It sends after so many seconds, and says when on being asked: until then nobody
+    runs but who was signalled. Times are CLOCK_MONOTONIC in nanoseconds."""
 
-    def end(
-        self, pid: int, delay: float, signum: int = signal.SIGTERM
-    ) -> tuple[int, int]:
-        """The same, and when the process had ended."""
-        answer = self.ask(f"end {pid} {int(signum)} {int(delay * 1e9)}")
-        sent, ended = map(int, answer.split())
+    def kill(self, pid: int, delay: float, signum: int = signal.SIGTERM) -> None:
+        self.tell(f"kill {pid} {int(signum)} {int(delay * 1e9)}")
+
+    def end(self, pid: int, delay: float, signum: int = signal.SIGTERM) -> None:
+        """The same, and wait until that process has ended."""
+        self.tell(f"end {pid} {int(signum)} {int(delay * 1e9)}")
+
+    def when(self) -> tuple[int, int]:
+        """Right before the last signal, and when the process had ended, or 0."""
+        sent, ended = map(int, self.ask("when").split())
         return sent, ended
 
 
