@@ -271,7 +271,7 @@ class Members:
             self._members.append(member)
             late = self._told
         if late:
-            self._ask(member)
+            self._ask([member])
 
     def discard(self, thread: Any) -> None:
         with self._lock:
@@ -300,8 +300,7 @@ class Members:
 
     def tell(self) -> None:
         """The stop has begun: ask everybody, on a thread of its own."""
-        for member in self.begin():
-            self._ask(member)
+        self._ask(self.begin())
 
     def wake(self) -> None:
         with self._lock:
@@ -309,13 +308,16 @@ class Members:
         for wake in wakes:
             wake.set()
 
-    def _ask(self, member: Member) -> Job:
-        return self._lane.submit(Job(f"shutdown of {member.name}", member.ask_once))
+    def _ask(self, members: list[Member]) -> list[Job]:
+        jobs = [Job(f"shutdown of {m.name}", m.ask_once) for m in members]
+        self._lane.put(*jobs)  # all, before there is a thread that may end
+        self._lane.go()
+        return jobs
 
     def ask(self, members: list[Member], until: float | None = None) -> None:
         """Ask these, one after the other, on a thread of its own; returns when the
         last one has been asked. Who takes long, or blocks, is left behind with it."""
-        for job in [self._ask(member) for member in members]:
+        for job in self._ask(members):
             now = time.monotonic()
             patience = ASK_PATIENCE if until is None else until - now
             patience = min(patience, ASK_PATIENCE)

@@ -219,9 +219,7 @@ WAYS: dict[str, Callable[[], Any]] = {
 }
 
 
-def run_threads(
-    ear: Any, load: int, go_on: Callable[[threading.Thread], None]
-) -> None:
+def run_threads(ear: Any, load: int, go_on: Callable[[threading.Thread], None]) -> None:
     while told():
         stamps: Stamps = {}
 

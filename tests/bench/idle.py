@@ -8,8 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import HERE, ITSELF, LIMIT, OTHER, OURS, Aim, How, Program, Row, Who
-from harness import programs, sender
+from harness import (
+    HERE,
+    ITSELF,
+    OURS,
+    Aim,
+    How,
+    Program,
+    Row,
+    Who,
+    programs,
+    sender,
+)
 from wake import BACKENDS, installed
 
 TITLE = "What waiting costs: wake-ups and CPU time of all threads"

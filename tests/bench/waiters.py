@@ -115,7 +115,7 @@ def by_trio(number: int) -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(number):
                     nursery.start_soon(event.wait)
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
                 ready()
                 await signals.__anext__()
                 event.set()

@@ -539,3 +539,25 @@ def test_report(passes) -> None:
         killer.close()
         """
     )
+
+
+def test_threads_of_the_stop_are_few(passes) -> None:
+    """However many workers there are, the stop does not start a thread for each."""
+    passes(
+        """
+        asked_in = []
+        class Quick(Worker):
+            def run(self):
+                self.wait()
+            def shutdown(self):
+                asked_in.append(threading.current_thread())
+                super().shutdown()
+        with GracefulKiller() as killer:
+            killer.start(*(Quick() for _ in range(200)))
+            send(SIGTERM)
+            equal([], killer.join(LIMIT))
+        equal(200, len(asked_in))
+        # Another one where a machine stood still in the middle of one.
+        assert len(set(asked_in)) < 10, len(set(asked_in))
+        """
+    )

@@ -27,6 +27,22 @@ def test_order() -> None:
     assert jobs[0].result == "done"
 
 
+def test_one_thread_for_all() -> None:
+    """Jobs that are submitted together share a thread, however quick each one is."""
+    lane = Lane("x")
+    threads: set[threading.Thread] = set()
+    jobs = [
+        Job("job", lambda: threads.add(threading.current_thread())) for _ in range(500)
+    ]
+    lane.put(*jobs)
+    lane.go()
+
+    assert all(job.over.wait(LIMIT) for job in jobs)
+    assert len(threads) == 1
+    lane.go()  # nothing to do: starts none
+    assert lane._thread in (None, *threads)
+
+
 def test_no_thread_while_there_is_no_job() -> None:
     """The thread of a lane ends with its last job."""
     seen: list[threading.Thread] = []
