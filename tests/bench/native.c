@@ -1,6 +1,7 @@
 /* What the measured Python programs call by ctypes. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -104,4 +105,28 @@ bystander_join(int64_t *longest, int64_t *sum)
     (void)pthread_join(bystander.thread, NULL);
     *longest = bystander.longest;
     *sum = bystander.sum;
+}
+
+/* The least that can count signals. */
+static atomic_llong runs;
+
+static void
+count(int signum)
+{
+    (void)signum;
+    atomic_fetch_add(&runs, 1);
+}
+
+int
+counter_start(int signum)
+{
+    struct sigaction action = { .sa_handler = count, .sa_flags = SA_RESTART };
+
+    return sigaction(signum, &action, NULL);
+}
+
+int64_t
+counter_read(void)
+{
+    return atomic_load(&runs);
 }
