@@ -1,5 +1,6 @@
-/* broadcast NUMBER: so many threads sleep on one futex. For each line of stdin all are
- * woken, and it prints after how many nanoseconds the last of them ran. */
+/* broadcast NUMBER: so many threads sleep on one futex. For each line of stdin
+ * all are woken, and it prints after how many nanoseconds the last of them
+ * ran. */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <linux/futex.h>
@@ -82,8 +83,8 @@ main(int argc, char **argv)
 
         atomic_store(&awake, 0);
         atomic_fetch_add(&word, 1);
-        (void)syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
-                      0);
+        (void)syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL,
+                      NULL, 0);
         until(&awake, number);
         printf("%lld\n", (long long)(atomic_load(&last) - start));
         (void)fflush(stdout);

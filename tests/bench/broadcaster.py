@@ -20,13 +20,17 @@ STACK = 256 * 1024
 
 def until_asleep(number: int, began: list[None]) -> None:
     """All threads but this one."""
-    me = threading.get_native_id()
+    me = str(threading.get_native_id())
 
     def awake(task: Path) -> bool:
+        if task.name == me:
+            return False
         return (task / "stat").read_text().rpartition(")")[2].split()[0] != "S"
 
     while len(began) < number or any(
-        awake(task) for task in Path("/proc/self/task").iterdir() if task.name != str(me)
+        awake(task)
+        for task in Path("/proc/self/task").iterdir()
+        if task.name != str(me)
     ):
         time.sleep(0.01)
 

@@ -42,7 +42,7 @@ def split(found: Mapping[Who, Mapping[str, list[float]]]) -> dict[Who, list[floa
 
 
 def bench(how: How) -> Iterator[Row]:
-    for load, rounds in LOADS.items():
+    for load, rounds in list(LOADS.items())[: 2 if how.quick else None]:
         commands = {
             Who(f"gracefulexit, {backend}", OURS): ear(
                 how, f"watched {backend}", load=load

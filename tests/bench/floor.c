@@ -4,8 +4,8 @@
  *     floor watcher    the handler wakes a thread, which wakes it
  *     floor sigwait    a thread in sigwaitinfo(2) wakes it
  *
- * At each line of stdin it prints "ready" and sleeps until SIGTERM; then it prints
- * the time: CLOCK_MONOTONIC in nanoseconds. */
+ * At each line of stdin it prints "ready" and sleeps until SIGTERM; then it
+ * prints the time: CLOCK_MONOTONIC in nanoseconds. */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <linux/futex.h>
@@ -87,8 +87,7 @@ work(void *arg)
         (void)fflush(stdout);
         sleep_on(&worker_word, seen);
         (void)clock_gettime(CLOCK_MONOTONIC, &t);
-        printf("woken=%lld\n",
-                     (long long)t.tv_sec * 1000000000 + t.tv_nsec);
+        printf("woken=%lld\n", (long long)t.tv_sec * 1000000000 + t.tv_nsec);
         (void)fflush(stdout);
     }
     exit(0);
@@ -127,8 +126,8 @@ main(int argc, char **argv)
         woken_by_handler = &watcher_word;
         rc = start(watch, NULL, &term);
     }
-    if (sigaction(SIGTERM, &action, NULL) != 0 ||
-        rc != 0 || start(work, NULL, &term) != 0) {
+    if (sigaction(SIGTERM, &action, NULL) != 0 || rc != 0 ||
+        start(work, NULL, &term) != 0) {
         return 1;
     }
     for (;;) {

@@ -81,6 +81,8 @@ class Aim:
             return None
         rival = min(rivals, key=lambda row: row.median)
         ratio = mine.median / rival.median if rival.median else math.inf
+        if mine.case == rival.case and mine.ratio and rival.ratio:
+            ratio = mine.ratio / rival.ratio  # of neighbours, where a row says more
         return Verdict(self, ratio, ratio <= self.most, rival.who)
 
 

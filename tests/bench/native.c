@@ -25,8 +25,8 @@ compute(int64_t ns)
     }
 }
 
-/* A thread that has no need of Python and looks at a pointer all the time: when
- * did it become this one? */
+/* A thread that has no need of Python and looks at a pointer all the time:
+ * when did it become this one? */
 static struct {
     _Atomic(void *) *cell;
     void *wanted;

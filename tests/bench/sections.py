@@ -1,8 +1,6 @@
-"""What a protected section costs, beside what programs use for such things.
+"""5. What a protected section costs, beside what programs use for such things.
 
-    python tests/bench/sections.py [--quick] [--json FILE]
-
-Ours and the other are measured in turns, many times; each line is the median of the
+Ours and the other are measured in turns, many times; the ratio is the median of the
 ratios of neighbours, so that a machine that gets slower in between slows down both.
 With several threads each runs the loop, and the time is that of all divided by the
 sections of all: under the interpreter lock the work of one after the other.
@@ -12,24 +10,26 @@ Where "anew" stands, the `with` statement makes its object each time.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import signal
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
-from gracefulexit import GracefulKiller, TerminateProtected, __version__
+from harness import OURS, Aim, How, Row, Who, rows
 
+from gracefulexit import GracefulKiller, TerminateProtected
+
+TITLE = "A protected section, entered and left"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 Loop = Callable[[int], None]
+US = Who("TerminateProtected", OURS)
+THREADS = (1, 4, 16)
+LOCK, PAIR = "threading.Lock, {}", "signal.signal pair in main"
 
 
 # ---- the loops: that many sections
@@ -109,10 +109,10 @@ def cases(number: int) -> Iterator[Case]:
         ("anew", ours_anew, lock_anew),
         ("re-used", ours_again, lock_again),
     ]
-    for threads in (1, 4, 16):
+    for threads in THREADS:
         each = number // threads
         for how, ours, lock in pairs:
-            other = f"threading.Lock, {how}"
+            other = LOCK.format(how)
             yield Case(
                 *(f"nested, {how}", ours, other, lock, threads, each),
                 in_thread=TerminateProtected,
@@ -121,13 +121,12 @@ def cases(number: int) -> Iterator[Case]:
                 *(f"with a killer, {how}", ours, other, lock, threads, each),
                 in_process=killer,
             )
-    for threads in (1, 4, 16):
+    for threads in THREADS:
         for how, ours, _ in pairs:
             # A tenth: these are system calls.
             each = max(1, number // threads // 10)
             yield Case(
-                *(f"outermost, {how}", ours, "signal.signal pair", flag_pair),
-                *(threads, each),
+                *(f"outermost, {how}", ours, PAIR, flag_pair, threads, each),
                 other_in_main=True,
             )
 
@@ -162,20 +161,26 @@ def seconds(loop: Loop, case: Case, threads: int, number: int) -> float:
     return (time.perf_counter() - start) / (threads * number)
 
 
-@dataclass
-class Result:
-    name: str
-    threads: int
-    against: str
-    ours_ns: float
-    other_ns: float
-    ratio: float
-    least: float  # of the ratios
-    most: float
-    turns: int
+def titled(name: str, threads: int) -> str:
+    return f"{name}, {threads} thread{'s' * (threads > 1)}"
 
 
-def measure(case: Case, turns: int) -> Result:
+AIMS = (
+    *(
+        Aim(titled(f"{where}, {how}", n), US.name, 1.0, LOCK.format(how))
+        for where in ("nested", "with a killer")
+        for how in ("anew", "re-used")
+        for n in THREADS
+    ),
+    # The pair can be in main only.
+    *(
+        Aim(titled(f"outermost, {how}", 1), US.name, 1 / 3, PAIR)
+        for how in ("anew", "re-used")
+    ),
+)
+
+
+def measure(case: Case, turns: int) -> Iterator[Row]:
     ours, others = [], []
     with case.in_process():
         for turn in range(turns + 1):
@@ -183,57 +188,16 @@ def measure(case: Case, turns: int) -> Result:
             threads = 1 if case.other_in_main else case.threads
             its = seconds(case.other, case, threads, case.number)
             if turn:  # the first is for caches
-                ours.append(mine)
-                others.append(its)
-    ratios = [a / b for a, b in zip(ours, others, strict=True)]
-    return Result(
-        case.name,
-        case.threads,
-        case.other_name + (" in main" if case.other_in_main else ""),
-        statistics.median(ours) * 1e9,
-        statistics.median(others) * 1e9,
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        turns,
-    )
+                ours.append(mine * 1e9)
+                others.append(its * 1e9)
+    title = titled(case.name, case.threads)
+    other = Who(case.other_name)
+    mine_row, other_row = rows(title, "ns", {US: ours, other: others})
+    ratios = [b / a for a, b in zip(ours, others, strict=True)]
+    yield mine_row
+    yield replace(other_row, ratio=statistics.median(ratios))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="less exact")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
-    args = parser.parse_args()
-    number, turns = (2000, 5) if args.quick else (20000, 31)
-
-    where = f"CPython {platform.python_version()}, {platform.machine()}"
-    print(f"gracefulexit {__version__}, {where}, {turns} turns")
-    print(
-        f"{'section':28}{'threads':>8}{'ours':>11}{'other':>11}{'ratio':>8}  other is"
-    )
-    results = []
-    for case in cases(number):
-        result = measure(case, turns)
-        results.append(result)
-        print(
-            f"{result.name:28}{result.threads:8}{result.ours_ns:8.0f} ns"
-            f"{result.other_ns:8.0f} ns{result.ratio:8.2f}  {result.against}",
-            flush=True,
-        )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(
-                {
-                    "version": __version__,
-                    "python": sys.version,
-                    "platform": platform.platform(),
-                    "results": [asdict(result) for result in results],
-                },
-                file,
-                indent=1,
-            )
-            file.write("\n")
-
-
-if __name__ == "__main__":
-    main()
+def bench(how: How) -> Iterator[Row]:
+    for case in cases(how.rounds(20000, 200)):
+        yield from measure(case, how.rounds(31))

@@ -2,11 +2,11 @@
  *
  *     kill PID SIGNUM DELAY    after DELAY nanoseconds
  *     end  PID SIGNUM DELAY    the same; then waits until PID has ended
- *     when                     prints when the last was sent, right before kill(2),
- *                              and when PID had ended, or 0
+ *     when                     prints when the last was sent, right before
+ * kill(2), and when PID had ended, or 0
  *
- * Times are CLOCK_MONOTONIC in nanoseconds. It says them only when asked, so that
- * at the signal nobody wakes but who got it. */
+ * Times are CLOCK_MONOTONIC in nanoseconds. It says them only when asked, so
+ * that at the signal nobody wakes but who got it. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <signal.h>
@@ -80,7 +80,8 @@ main(void)
             sent = send_signal(pid, signum, delay);
             ended = 0;
         } else if (n == 4 && strcmp(what, "end") == 0) {
-            /* Opened before the signal: then the number is certainly its own. */
+            /* Opened before the signal: then the number is certainly its own.
+             */
             int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 
             if (pidfd < 0) {

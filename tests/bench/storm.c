@@ -1,5 +1,6 @@
-/* storm PID SIGNUM SENDERS NUMBER: so many processes send NUMBER signals each, as
- * fast as they can. A real-time signal for which there is no room is sent again. */
+/* storm PID SIGNUM SENDERS NUMBER: so many processes send NUMBER signals each,
+ * as fast as they can. A real-time signal for which there is no room is sent
+ * again. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>

@@ -1,7 +1,8 @@
-/* waiters NUMBER: so many threads wait for SIGTERM, whose handler wakes them all.
+/* waiters NUMBER: so many threads wait for SIGTERM, whose handler wakes them
+ * all.
  *
- * Prints "ready" when all have been started, and ends when all have ended: what
- * waiters.py does, at the least cost. */
+ * Prints "ready" when all have been started, and ends when all have ended:
+ * what waiters.py does, at the least cost. */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <linux/futex.h>
@@ -20,7 +21,8 @@ on_signal(int signum)
 {
     (void)signum;
     atomic_store(&stop, 1);
-    (void)syscall(SYS_futex, &stop, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    (void)syscall(SYS_futex, &stop, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
+                  0);
 }
 
 static void *
