@@ -76,7 +76,7 @@ def test_no_wake_up(passes: Callable[..., Finished], backend: str) -> None:
 
 # Each kind of run is counted for FEW and for MANY, and the difference is without what
 # is around it.
-FEW, MANY = 20, 120
+FEW, MANY = 10, 40
 COUNTED = ["kill_now", "plain attribute", "ignored", "counted", "stopping"]
 PROGRAM = f"""
 import os, signal
