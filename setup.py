@@ -72,7 +72,9 @@ def extension() -> Extension:
             *sorted(glob("csrc/core/compat/*.c")),
             *sorted(glob("csrc/python/*.c")),
         ],
-        depends=sorted(glob("csrc/**/*.h", recursive=True)),
+        depends=sorted(
+            [*glob("csrc/**/*.h", recursive=True), *glob("gracefulexit/include/*.h")]
+        ),
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )

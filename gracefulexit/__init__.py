@@ -27,6 +27,7 @@ except ImportError as _error:
     ) from _error
 
 from ._errors import GracefulExit as GracefulExit
+from ._include import get_include as get_include
 from ._info import SignalInfo as SignalInfo
 from ._interrupt import ignore_interrupt as ignore_interrupt
 from ._killer import GracefulKiller as GracefulKiller
@@ -71,5 +72,6 @@ __all__ = [
     "WorkerGroup",
     "__version__",
     "current",
+    "get_include",
     "ignore_interrupt",
 ]

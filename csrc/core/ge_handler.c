@@ -19,6 +19,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the state word must be atomic");
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "cells must be atomic");
 
 struct ge__mailbox ge__mailbox;
+struct ge__stop_flag ge__stop_flag;
 
 static inline uint64_t
 pack(enum ge_state state, int64_t when)
@@ -107,7 +108,12 @@ step(unsigned roles, const struct ge_info *info)
     if (roles & GE_ROLE_STOP) {
         /* Whoever lost the exchange flips too: the winner may have been
          * preempted between the two. */
+        atomic_store(&ge__stop_flag.on, 1);
         flip_cells();
+    }
+    if (entered == GE_STOPPING) {
+        /* After the flag: ge_stop_sleep() reads them the other way round. */
+        atomic_fetch_add(&ge__mailbox.stops, 1);
     }
     poke();
     return entered == GE_STOPPING;

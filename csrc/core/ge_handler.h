@@ -38,6 +38,7 @@ struct ge__mailbox {
     atomic_int inflight[2]; /* handlers and pokes between entry and exit */
     _Atomic(uint64_t) word; /* state in the two lowest bits, time above */
     struct ge_record stop;
+    atomic_uint stops; /* how many have begun */
     _Atomic(struct ge_cell *) cells[GE_MAX_CELLS];
     atomic_bool holding; /* there are signals of GE_ROLE_HOLD */
     atomic_int have_main;
@@ -46,6 +47,14 @@ struct ge__mailbox {
 };
 
 extern struct ge__mailbox ge__mailbox;
+
+/* 1 from the stop to ge_reset(). On a cache line of its own: native loops look
+ * at it all the time, and every handler writes to the mailbox. */
+struct ge__stop_flag {
+    _Alignas(64) atomic_int on;
+};
+
+extern struct ge__stop_flag ge__stop_flag;
 
 /* The handler. Installed with SA_SIGINFO, every signal blocked. */
 void ge__on_signal(int signum, siginfo_t *info, void *context);

@@ -69,6 +69,20 @@ ge_stop_record(struct ge_info *out)
     return ge__record_read(&ge__mailbox.stop, out);
 }
 
+/* Who saw the stop that is over and sets the flag for it has done so after the
+ * wait. Who begins a new one meanwhile is not overruled:
+ *   stopper:  word = STOPPING    then  flag = 1
+ *   here:     flag = 0           then  reads word */
+static void
+clear_flag(void)
+{
+    ge__quiesce();
+    atomic_store(&ge__stop_flag.on, 0);
+    if (ge_state() != GE_RUNNING) {
+        atomic_store(&ge__stop_flag.on, 1);
+    }
+}
+
 void
 ge_reset(void)
 {
@@ -76,6 +90,7 @@ ge_reset(void)
      * stop that began in between. */
     ge__record_clear(&ge__mailbox.stop);
     atomic_store(&ge__mailbox.word, 0);
+    clear_flag();
     for (int i = 1; i < GE_NSIG; i++) {
         struct ge__signal *s = &ge__mailbox.signals[i];
 

@@ -64,6 +64,10 @@ extern PyMethodDef gepy_gate_methods[];
 extern PyMethodDef gepy_solo_methods[];
 extern PyMethodDef gepy_mains_methods[];
 extern PyMethodDef gepy_sigwait_methods[];
+extern PyMethodDef gepy_capi_methods[];
+
+/* capi.c: adds the capsule for extensions of others. 0 or -1. */
+int gepy_capi_init(PyObject *module);
 
 /* flag.c: the type behind GracefulKiller.kill_now. */
 extern PyType_Spec gepy_flag_spec;

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Pure: no state, no threads.
     "_version": set(),
     "_errors": set(),
+    "_include": set(),
     "_checks": set(),
     "_signals": {"_core"},
     "_info": {"_core", "_signals"},
@@ -98,7 +99,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lowlevel": {"_core", "_info", "_signals"},
     # _core: to turn a missing one into one clear sentence.
     "__init__": {
-        *("_core", "_version", "_errors", "_info", "_report"),
+        *("_core", "_version", "_errors", "_include", "_info", "_report"),
         *("_interrupt", "_killer", "_workers", "_protect", "_popen", "_processes"),
     },
     "_demo_index": set(),
@@ -135,6 +136,8 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_pass.h": {"ge.h"},
     "core/ge_pass.c": {"ge_handler.h", "ge_pass.h"},
     # What runs in ordinary threads.
+    "core/ge_native.h": {"ge.h"},
+    "core/ge_native.c": {"ge_handler.h", "ge_native.h"},
     "core/ge_mailbox.c": {
         *("ge_end.h", "ge_handler.h", "ge_report.h", "ge_section.h"),
     },
@@ -173,6 +176,10 @@ MAY_INCLUDE: dict[str, set[str]] = {
     },
     # The binding sees the core through its public headers.
     "python/gepy.h": {"../core/ge.h", "../core/ge_section.h"},
+    "python/capi.c": {
+        *("../../gracefulexit/include/gracefulexit.h", "../core/ge_native.h"),
+        "gepy.h",
+    },
     "python/convert.c": {"gepy.h"},
     "python/end.c": {"gepy.h"},
     "python/fds.c": {"gepy.h"},

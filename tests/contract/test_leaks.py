@@ -102,6 +102,7 @@ USES = {
     "WorkerGroup.start": "g = WorkerGroup(Worker(target=nothing)); g.start(); g.join()",
     "WorkerGroup.stop": "WorkerGroup(Worker()).stop()",
     "current": "current()",
+    "get_include": "get_include()",
     "ignore_interrupt": "caught(ignore_interrupt)",
     "lowlevel.add_wakeup_fd": (
         "lowlevel.add_wakeup_fd(fd); lowlevel.remove_wakeup_fd(fd)"

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,24 @@ def compile_core(folder: Path, flags: list[str]) -> list[Path]:
         run([*compiler(), *STRICT, *flags, "-c", source, "-o", built])
         objects.append(built)
     return objects
+
+
+def extension_module(source: Path, folder: Path, *flags: str) -> Path:
+    """An extension module with the C interface of the installed package, for this
+    Python, in `folder`. Its name is the source's."""
+    module = folder / (source.stem + sysconfig.get_config_var("EXT_SUFFIX"))
+    includes = [f"-I{sysconfig.get_path('include')}", f"-I{installed_include()}"]
+    build = [*compiler(), "-shared", "-fPIC", "-pthread", *includes, *flags]
+    if sys.platform == "darwin":
+        build += ["-undefined", "dynamic_lookup"]
+    run([*build, source, "-o", module])
+    return module
+
+
+def installed_include() -> str:
+    import gracefulexit
+
+    return gracefulexit.get_include()
 
 
 def shared_library(source: Path, folder: Path) -> Path:

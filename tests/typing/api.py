@@ -19,6 +19,7 @@ from gracefulexit import (
     Worker,
     WorkerGroup,
     current,
+    get_include,
     ignore_interrupt,
     lowlevel,
 )
@@ -94,7 +95,8 @@ def blocks() -> None:
         group.join(timeout=1)
         killer.on_exit(group.stop)
     alive: GracefulKiller | None = current()
-    print(alive)
+    include: str = get_include()
+    print(alive, include)
 
 
 @TerminateProtected(timeout=3, name="both files")
