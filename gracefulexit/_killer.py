@@ -187,6 +187,27 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
         return self._stop_fd.fileno()
 
     @property
+    def flag_address(self) -> int:
+        """The address of a C ``int`` that is not 0 while the program is stopping.
+
+        For ctypes, Numba and their like: native loops without the interpreter lock
+        look at it with one load, which must be volatile or atomic, or the compiler
+        takes it out of the loop. Flipped by the signal handler. It belongs to the
+        process, not to this killer: all killers have the same one, it is never
+        freed, and it is 0 again once the last of them is closed. Do not write to
+        it. From any thread; RuntimeError on a killer that a fork has inherited.
+
+        >>> import ctypes
+        >>> with GracefulKiller() as killer:
+        ...     flag = ctypes.c_int.from_address(killer.flag_address)
+        ...     flag.value
+        0
+        """
+        if self._inherited:
+            self._check_open()
+        return _core.flag_address()
+
+    @property
     def reason(self) -> SignalInfo | None:
         """Why the program stops: a ``SignalInfo``, or None while it runs."""
         return self._why()

@@ -28,6 +28,7 @@ USES = {
     "GracefulKiller.exit": "caught(own.exit)",
     "GracefulKiller.extend": "stopping(own); own.extend(1)",
     "GracefulKiller.fileno": "own.fileno(); own.fileno()",
+    "GracefulKiller.flag_address": "killer.flag_address",
     "GracefulKiller.join": "own.start(Worker(target=nothing)); own.join()",
     "GracefulKiller.kill_now": "killer.kill_now",
     "GracefulKiller.on": "heard(own)",

@@ -168,6 +168,65 @@ def test_the_sleep_in_native_threads(native_program, backend: str) -> None:
     assert (done.status, done.err) == (-signal.SIGTERM, "")
 
 
+def test_the_address(native_passes) -> None:
+    """killer.flag_address is that of the flag that extensions look at, for all killers
+    of the process, before, during and after their lives."""
+    native_passes(
+        """
+        import ctypes
+        first = GracefulKiller()
+        address = first.flag_address
+        equal(native_loops.flag_address(), address)
+        flag = ctypes.c_int.from_address(address)
+        for _ in range(100):
+            second = GracefulKiller("HUP")
+            equal(address, second.flag_address)
+            equal(0, flag.value)
+            send(SIGTERM)
+            equal(1, flag.value)
+            first.close()
+            equal(1, flag.value)
+            second.close()
+            equal(0, flag.value)
+            equal(address, first.flag_address)
+            first = GracefulKiller()
+        first.close()
+        """
+    )
+
+
+def test_the_address_in_children(native_passes) -> None:
+    """Memory of the child's own at the same address; a killer that a child cannot use
+    says so."""
+    native_passes(
+        """
+        import ctypes, multiprocessing
+        from forks import fork_to, reap
+        killer = GracefulKiller()
+        flag = ctypes.c_int.from_address(killer.flag_address)
+        def rearmed():
+            equal(0, flag.value)
+            send(SIGTERM)
+            equal(1, flag.value)
+            return 7
+        equal(7, reap(fork_to(rearmed)))
+        equal(0, flag.value)
+        def reset():
+            try:
+                killer.flag_address
+            except RuntimeError as error:
+                assert "make a new GracefulKiller() here" in str(error), error
+            else:
+                raise AssertionError("no error")
+        process = multiprocessing.get_context("fork").Process(target=reset)
+        process.start()
+        process.join()
+        equal(0, process.exitcode)
+        killer.close()
+        """
+    )
+
+
 def test_a_sleep_outlasts_a_killer(native_passes) -> None:
     """A sleep that began with a killer that was closed ends by the next one's stop."""
     native_passes(

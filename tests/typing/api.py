@@ -73,7 +73,8 @@ def main() -> None:
     event.wait()
     reason: SignalInfo | None = killer.reason
     left: float | None = killer.remaining()
-    print(reason, left, killer.counts[signal.SIGTERM], killer.take("USR1"))
+    address: int = killer.flag_address
+    print(address, reason, left, killer.counts[signal.SIGTERM], killer.take("USR1"))
     killer.on("HUP", reload)
     killer.on_stop(print, "stopping", end="")
     killer.start(Server(name="server"))
