@@ -90,6 +90,17 @@ def until_asleep(pid: int, threads: Iterable[int]) -> None:
     until(settled, f"threads {sorted(wanted)} of {pid} sleep")
 
 
+def until_busy(pid: int) -> None:
+    """Wait until the process has used the processor for a while from now on."""
+
+    def used() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11])  # in user mode, in ticks of the kernel
+
+    before = used()
+    until(lambda: used() >= before + 5, f"{pid} is at work")
+
+
 def signal_thread(pid: int, thread: int, signum: int) -> None:
     """A signal from outside to this one thread, and its handler has returned."""
     libc = ctypes.CDLL(None, use_errno=True)
