@@ -7,17 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
+from ._channels import Channel
 from ._checks import describe
 from ._info import SignalInfo, info_from_core, with_sender
 from ._runners import Job, Lane
-from ._signals import name_of
+from ._signals import is_queued, name_of
 
 
 class Callbacks:
     """What one killer knows of its signals' counts, and whom it calls.
 
     A signal that comes while a call of its callback runs is a new event; those
-    that come while one waits for its turn share it.
+    that come while one waits for its turn share it. Real-time signals do not: they
+    have channels.
     """
 
     def __init__(self, limit: float | None) -> None:
@@ -31,6 +33,7 @@ class Callbacks:
         self._funcs: dict[int, list[Callable[[SignalInfo], Any]]] = {}
         self._queued: dict[int, list[Job]] = {}
         self._lanes: dict[int, Lane] = {}
+        self._channels: dict[int, Channel] = {}
 
     def begin(self, signum: int) -> bool:
         """Count from now on; False if it is counted already."""
@@ -44,6 +47,9 @@ class Callbacks:
         with self._lock:
             self._base.pop(signum, None)
             self._funcs.pop(signum, None)
+            channel = self._channels.pop(signum, None)
+        if channel is not None:
+            channel.close()
 
     def signals(self) -> list[int]:
         return list(self._base)
@@ -60,6 +66,11 @@ class Callbacks:
 
     def call(self, signum: int, func: Callable[[SignalInfo], Any]) -> None:
         with self._lock:
+            if is_queued(signum):
+                if signum not in self._channels:
+                    self._channels[signum] = Channel(signum, self._limit)
+                self._channels[signum].add(func)
+                return
             self._called.setdefault(signum, _core.count(signum))
             self._lanes.setdefault(
                 signum, Lane(f"on-{name_of(signum)}", limit=self._limit)
@@ -77,12 +88,25 @@ class Callbacks:
         self._called = dict.fromkeys(self._called, 0)
         self._taken.clear()
         self._queued.clear()
+        for channel in self._channels.values():
+            channel.restart()
+
+    def close(self) -> None:
+        """Of what waits in a channel nobody is told any more. May be called again."""
+        for channel in list(self._channels.values()):
+            channel.close()
+
+    def lost(self) -> dict[int, int]:
+        """Real-time signals that no callback was told of."""
+        channels = list(self._channels.items())
+        return {signum: channel.lost for signum, channel in channels if channel.lost}
 
     def turn(self, now: float) -> float | None:
         """Call whoever is due. Called by the dispatcher."""
         for signum, funcs in list(self._funcs.items()):
             self._call_if_new(signum, list(funcs))
         waits = [lane.check(now) for lane in list(self._lanes.values())]
+        waits += [channel.turn(now) for channel in list(self._channels.values())]
         return min((w for w in waits if w is not None), default=None)
 
     def _call_if_new(

@@ -242,7 +242,11 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
 
         For SIGHUP to reload, SIGUSR1 to reopen logs. Also a decorator:
         ``@killer.on("HUP")``. Runs on a thread of its own, one call at a time;
-        signals that come while a call waits for its turn share it.
+        signals that come while a call waits for its turn share it. Real-time
+        signals do not share: each is a call of its own, with its number from
+        ``sigqueue()`` in ``si_value``, in the order in which they were sent only
+        with ``backend="sigwait"``. What comes while 16384 wait is lost, and so is
+        what waits at ``close()``; ``report().lost`` counts it.
 
         Raises TypeError if func cannot take one argument, ValueError if the
         signal stops the program or cannot be handled.
@@ -277,6 +281,7 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
 
             _core.attempt(process.refresh, undo)
         self._unblock((signum,))
+        _core.wake_news()  # in sigwait mode the dispatcher blocks it, too
 
     def _unblock(self, signums: tuple[int, ...]) -> None:
         leaked = process.unblock(signums)
@@ -470,6 +475,7 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             sections=self._drain.report(now),
             hooks=self._hooks.report(stopped),
             phases=self._timeline.report(stopped),
+            lost={name_of(s): n for s, n in self._callbacks.lost().items()},
         )
 
     def __enter__(self: Self) -> Self:

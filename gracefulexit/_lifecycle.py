@@ -182,6 +182,7 @@ class Lifecycle(_core.Flag):
         else:
             self._timeline.end()
         _core.insist(functools.partial(self._give_back, linger))
+        self._callbacks.close()
         blocked = self._blocked.pop(threading.get_ident(), None)
         if blocked:
             pthread_sigmask(SIG_BLOCK, blocked)

@@ -79,6 +79,7 @@ class Report:
     sections: tuple[SectionReport, ...] = ()
     hooks: tuple[HookReport, ...] = ()
     phases: tuple[PhaseReport, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists, strings and numbers, for ``json.dumps()``.
@@ -113,6 +114,8 @@ class Report:
                 left = "closed"
             yield "time", f"{self.stopping_for:.1f} s since the stop, {left}"
         yield "signals", ", ".join(f"{s} x {n}" for s, n in self.counts.items()) or "-"
+        if self.lost:
+            yield "lost", ", ".join(f"{s} x {n}" for s, n in self.lost.items())
 
     def _phase_row(self, phase: PhaseReport) -> Sequence[str]:
         length = _seconds(phase.length)

@@ -22,6 +22,13 @@ def name_of(signum: int) -> str:
         return f"signal {signum}"
 
 
+def is_queued(signum: int) -> bool:
+    """Does the kernel keep each one that is pending, with its payload?"""
+    # macOS has none of them.
+    first, last = getattr(signal, "SIGRTMIN", 0), getattr(signal, "SIGRTMAX", -1)
+    return bool(first <= signum <= last)
+
+
 def _number(given: object) -> int:
     if isinstance(given, str):
         name = given if given.startswith("SIG") else "SIG" + given

@@ -58,8 +58,12 @@ ge_fork_child(unsigned sections)
     for (int i = 0; i < GE_MAX_CELLS; i++) {
         atomic_store(&ge__mailbox.cells[i], NULL);
     }
+    for (int i = 0; i < GE_MAX_RINGS; i++) {
+        atomic_store(&ge__mailbox.rings[i], NULL);
+    }
     for (int s = 1; s < GE_NSIG; s++) {
         atomic_store(&ge__mailbox.signals[s].count, 0);
+        atomic_store(&ge__mailbox.signals[s].ringed, 0);
         atomic_store(&ge__mailbox.signals[s].covered, false);
         atomic_store(&ge__mailbox.signals[s].nudged, 0);
         ge__record_clear(&ge__mailbox.signals[s].first);

@@ -4,6 +4,7 @@
 
 #include "ge.h"
 #include "ge_record.h"
+#include "ge_ring.h"
 
 #include <stdatomic.h>
 
@@ -21,6 +22,7 @@ struct ge__signal {
     atomic_bool quiet;   /* main blocks it for our sake */
     atomic_bool masked;  /* there may be threads that block it for our sake */
     _Atomic(uint64_t) count;
+    atomic_uint ringed; /* so many rings want it */
     atomic_uint held;
     atomic_uint trip;   /* 1: the main thread has yet to take it */
     atomic_uint nudged; /* 1: a pthread_kill() of ours is on its way to main */
@@ -40,6 +42,7 @@ struct ge__mailbox {
     struct ge_record stop;
     atomic_uint stops; /* how many have begun */
     _Atomic(struct ge_cell *) cells[GE_MAX_CELLS];
+    _Atomic(struct ge_ring *) rings[GE_MAX_RINGS];
     atomic_bool holding; /* there are signals of GE_ROLE_HOLD */
     atomic_int have_main;
     pthread_t main; /* valid while have_main */

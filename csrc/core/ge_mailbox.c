@@ -227,3 +227,36 @@ ge_cell_remove(struct ge_cell *cell)
         }
     }
 }
+
+int
+ge_ring_add(struct ge_ring *ring)
+{
+    struct ge__signal *s = &ge__mailbox.signals[ring->signum];
+
+    atomic_fetch_add(&s->ringed, 1);
+    for (int i = 0; i < GE_MAX_RINGS; i++) {
+        struct ge_ring *none = NULL;
+
+        if (atomic_compare_exchange_strong(&ge__mailbox.rings[i], &none,
+                                           ring)) {
+            return 0;
+        }
+    }
+    atomic_fetch_sub(&s->ringed, 1);
+    return -ENOSPC;
+}
+
+void
+ge_ring_remove(struct ge_ring *ring)
+{
+    for (int i = 0; i < GE_MAX_RINGS; i++) {
+        struct ge_ring *want = ring;
+
+        if (atomic_compare_exchange_strong(&ge__mailbox.rings[i], &want,
+                                           NULL)) {
+            atomic_fetch_sub(&ge__mailbox.signals[ring->signum].ringed, 1);
+            ge__quiesce(); /* as for a cell */
+            return;
+        }
+    }
+}

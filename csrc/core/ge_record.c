@@ -17,6 +17,13 @@ has_sender(int code)
     return code == SI_USER || code == SI_QUEUE || code == GE_SI_THREAD;
 }
 
+/* Where the sender, or who set up the timer or the queue, has put a number. */
+static bool
+has_value(int code)
+{
+    return code == SI_QUEUE || code == SI_TIMER || code == SI_MESGQ;
+}
+
 void
 ge__record_describe(struct ge_info *out, int signum, const siginfo_t *info)
 {
@@ -29,7 +36,7 @@ ge__record_describe(struct ge_info *out, int signum, const siginfo_t *info)
         out->pid = (int)info->si_pid;
         out->uid = (int)info->si_uid;
     }
-    if (info->si_code == SI_QUEUE) {
+    if (has_value(info->si_code)) {
         out->value = info->si_value.sival_int;
     }
 }

@@ -22,7 +22,7 @@
 /* What one import of the module owns. traverse, clear and free in module.c
  * list the same fields in the same order. */
 struct gepy_state {
-    PyTypeObject *types[2]; /* in the order of specs in module.c */
+    PyTypeObject *types[3]; /* in the order of specs in module.c */
 };
 
 static inline struct gepy_state *
@@ -71,6 +71,9 @@ int gepy_capi_init(PyObject *module);
 
 /* flag.c: the type behind GracefulKiller.kill_now. */
 extern PyType_Spec gepy_flag_spec;
+
+/* ring.c: the type behind GracefulKiller.on() of real-time signals. */
+extern PyType_Spec gepy_ring_spec;
 
 /* end.c: have main call it between two bytecodes. 0, or -1: no room. */
 int gepy_in_main_soon(PyObject *callable);

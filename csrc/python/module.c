@@ -1,7 +1,8 @@
 /* gracefulexit._core: the module object. */
 #include "gepy.h"
 
-static PyType_Spec *const specs[] = { &gepy_flag_spec, &gepy_section_spec };
+static PyType_Spec *const specs[] = { &gepy_flag_spec, &gepy_section_spec,
+                                      &gepy_ring_spec };
 
 #define N_TYPES (sizeof specs / sizeof specs[0])
 

@@ -241,6 +241,7 @@ a_timers_signal_has_no_sender(void)
     WAIT_FOR(ge_count(SIGUSR1) == 1);
     CHECK_EQ(1, ge_last(SIGUSR1, &info));
     CHECK_EQ(SI_TIMER, info.code);
+    CHECK_EQ(3, info.value);
     CHECK_EQ(-1, info.pid);
     CHECK_EQ(0, timer_delete(timer));
 }

@@ -46,7 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_worker_shared": set(),
     "_worker_link": {"_polling", "_worker_shared"},
     "_worker_popen": {"_core", "_polling", "_worker_shared"},
-    "_callbacks": {"_core", "_checks", "_info", "_runners", "_signals"},
+    "_channels": {"_checks", "_core", "_info", "_runners", "_signals"},
+    "_callbacks": {
+        *("_channels", "_checks", "_core", "_info", "_runners", "_signals"),
+    },
     # One of it in a process.
     "_sections": {"_core", "_report", "_stacks"},
     "_stragglers": {"_sections", "_stacks"},
@@ -123,11 +126,13 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_record.h": {"ge.h"},
     "core/ge_record.c": {"ge_record.h"},
     "core/ge_futex.h": set(),
+    "core/ge_ring.h": {"ge.h"},
+    "core/ge_ring.c": {"ge_handler.h", "ge_ring.h"},
     "core/ge_wake.h": {"ge.h"},
     "core/ge_wake_futex.c": {"ge_futex.h", "ge_wake.h"},
     "core/ge_wake_pipe.c": {"ge_own.h", "ge_wake.h"},
     # What runs in a handler: nothing of the watcher, of forks, of traps.
-    "core/ge_handler.h": {"ge.h", "ge_record.h"},
+    "core/ge_handler.h": {"ge.h", "ge_record.h", "ge_ring.h"},
     "core/ge_handler.c": {
         *("ge_handler.h", "ge_nudge.h", "ge_pass.h", "ge_section.h", "ge_wake.h"),
     },
@@ -190,6 +195,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/mains.c": {"gepy.h"},
     "python/opened.c": {"gepy.h"},
     "python/report.c": {"../core/ge_report.h", "gepy.h"},
+    "python/ring.c": {"../core/ge_ring.h", "gepy.h"},
     "python/section.h": {"gepy.h"},
     "python/section.c": {"section.h"},
     "python/entry.c": {"section.h"},

@@ -31,7 +31,7 @@ USES = {
     "GracefulKiller.flag_address": "killer.flag_address",
     "GracefulKiller.join": "own.start(Worker(target=nothing)); own.join()",
     "GracefulKiller.kill_now": "killer.kill_now",
-    "GracefulKiller.on": "heard(own)",
+    "GracefulKiller.on": "heard(own, 'USR1'); heard(own, 'RTMIN+1')",
     "GracefulKiller.on_exit": "own.on_exit(nothing)",
     "GracefulKiller.on_stop": (
         "e = threading.Event(); own.on_stop(e.set); own.stop(); e.wait()"
@@ -161,10 +161,10 @@ def stopping(killer):
 def caught(func):
     try: func()
     except (SystemExit, RuntimeError): pass
-def heard(killer):
+def heard(killer, name):
     called = threading.Event()
-    killer.on("USR1", lambda info: called.set())
-    send(SIGUSR1)
+    killer.on(name, lambda info: called.set())
+    send(getattr(signal, "SIG" + name.partition("+")[0]) + int("+" in name))
     assert called.wait(LIMIT)
 async def waits(killer):
     task = asyncio.create_task(killer.wait_async())
