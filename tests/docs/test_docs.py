@@ -155,6 +155,29 @@ def test_docstring_examples(module: str, start_child) -> None:
     assert done.status == 0, done.out + done.err
 
 
+NATIVE = DOCS / "examples" / "native"
+EXCERPT = re.compile(r"^```(c|cython|py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_native_code_is_that_of_the_examples() -> None:
+    """Code that is compiled is shown as it stands in an example, which a test runs."""
+    files = [f for f in NATIVE.rglob("*") if f.suffix in (".c", ".py", ".pyx")]
+    texts = [file.read_text() for file in files]
+    shown = EXCERPT.findall((DOCS / "howto" / "native-code.md").read_text())
+
+    assert {kind for kind, _ in shown} == {"c", "cython", "py"}
+    assert [code for _, code in shown if not any(code in text for text in texts)] == []
+
+
+def test_reference_names_every_function_of_the_header() -> None:
+    """docs/reference/c-api.md is complete."""
+    header = (PACKAGE / "include" / "gracefulexit.h").read_text()
+    functions = set(re.findall(r"^(gracefulexit_\w+)\(", header, re.MULTILINE))
+
+    assert len(functions) == 3
+    assert functions - documented(DOCS / "reference" / "c-api.md") == set()
+
+
 # --- links
 
 
