@@ -552,7 +552,9 @@ def test_deadline_in_a_long_fork(
         child.signal(signal.SIGTERM)
     done = child.finish()
 
-    assert (done.status, done.err) == (-signal.SIGTERM, "")
+    assert done.status == -signal.SIGTERM
+    # It has the interpreter's lock, so the report is the native one, if it has time.
+    assert done.err == "" or done.err.startswith("gracefulexit: ")
 
 
 @pytest.mark.slow
