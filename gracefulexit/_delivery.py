@@ -51,6 +51,9 @@ NUDGES = (0.001, 0.01, 0.1)
 # A second for main to notice that it is to end. Not in one piece: when the whole
 # machine stood still for a second, main has not had one.
 MAIN_SEES = (0.1,) * 9
+# And then for what an early end still does. Nobody has asked twice, and nobody else
+# keeps the time.
+AFTER_MAIN = 2.0
 ENOUGH = _core.ROLE_STOP | _core.ROLE_HOLD
 
 
@@ -398,8 +401,10 @@ class Delivery:
                 # A section may have opened meanwhile: main's own, or while the
                 # gate was open for a while.
                 if _core.section_close():
-                    last_words(sum(MAIN_SEES))
-                    _core.die(passing.signum)
+                    try:
+                        last_words(AFTER_MAIN)
+                    finally:
+                        _core.die(passing.signum)
 
     def _ran_by_itself(self, fresh: list[Passing]) -> None:
         """CPython has called the user's handler, or will without a nudge."""

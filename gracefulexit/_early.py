@@ -11,11 +11,16 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 log = logging.getLogger("gracefulexit")
+
+# Seconds where the end is due now. The watcher gives it one, of which the log has
+# taken its part.
+LIMIT = 0.5
+# While the whole machine stands still for a moment, only one of them goes by.
+PIECES = 8
 
 
 def flush() -> None:
@@ -26,18 +31,19 @@ def flush() -> None:
             stream.flush()
 
 
-def last_words(limit: float) -> None:
-    """Returns after `limit` seconds at the latest, whatever hangs: a full pipe, a pool
-    whose lock a dead worker has.
+def last_words(limit: float = LIMIT) -> None:
+    """Returns after about `limit` seconds at the latest, whatever hangs: a full pipe,
+    a pool whose lock a dead worker has.
 
     Without new threads, which CPython 3.12 refuses once main has ended, it is the
     watcher who keeps the time.
     """
-    until = time.monotonic() + limit
+    pieces = PIECES
     threads = [_start(step) for step in (flush, _leave_multiprocessing)]
     for thread in threads:
-        if thread is not None:
-            thread.join(max(0.0, until - time.monotonic()))
+        while thread is not None and thread.is_alive() and pieces > 0:
+            thread.join(limit / PIECES)
+            pieces -= 1
     _terminate_daemons()  # what comes before that in its thread may hang
 
 

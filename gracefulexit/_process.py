@@ -565,7 +565,7 @@ class Process:
         if now < at:
             return at - now
         if self._teller.once("last words"):
-            last_words(deadline - now)
+            last_words(0.8 * (deadline - now))  # its own last step, too, is before
         return None
 
     def _expire(self, now: float) -> float | None:

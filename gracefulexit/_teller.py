@@ -19,8 +19,6 @@ log = logging.getLogger("gracefulexit")
 
 # Parts of the grace that are left when the stragglers are told of.
 LOOKS = (1 / 5, 1 / 20)
-# Seconds; the watcher waits for a second, and the log has taken its part.
-LAST_WORDS = 0.5
 
 
 class Teller:
@@ -53,7 +51,7 @@ class Teller:
         if _core.ending():
             if self.once("ending"):
                 log.warning("ending now: asked again while stopping")
-                last_words(LAST_WORDS)
+                last_words()
                 if _core.ending():  # the log took its time, and all may be over
                     _core.end()
             return
