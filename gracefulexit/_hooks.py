@@ -32,6 +32,7 @@ class Hooks:
         self._at_exit: list[Job] = []
         self._called: list[Job] = []
         self._told = False
+        self._exiting: object | None = None  # the one call of run_exit()
         self._lanes = (Lane("on_stop", limit=limit), Lane("on_exit", limit=limit))
 
     def on_stop(self, job: Job) -> None:
@@ -59,6 +60,7 @@ class Hooks:
         self._at_stop, self._at_exit = map(list, self._registered)
         self._called = []
         self._told = False
+        self._exiting = None
         for lane in self._lanes:
             lane.restart()
 
@@ -84,19 +86,37 @@ class Hooks:
     def run_exit(self, begin: Callable[[], None]) -> None:
         """Run the on_exit hooks that have not run; `begin` is called before, if there
         are any."""
+        me = object()
+        try:
+            with self._lock:
+                if self._exiting is not None:
+                    return  # by one of them, and who runs them goes on
+                self._exiting = me
+            # Again for those that they register; not in a child that one has forked.
+            while self._exiting is me and (jobs := self._take_exit()):
+                begin()
+                for job in jobs:
+                    self._run_exit(job)
+        finally:
+            if self._exiting is me:
+                self._exiting = None
+
+    def _take_exit(self) -> list[Job]:
         with self._lock:
             jobs = self._at_exit[::-1]
             self._at_exit.clear()
             self._called += jobs
-        if jobs:
-            begin()
-        for job in jobs:
-            if self._limit is None:
-                job.run()
-            else:
-                self._lanes[1].submit(job)
-                if not job.over.wait(self._limit):
-                    self._lanes[1].check(time.monotonic())
+        return jobs
+
+    def _run_exit(self, job: Job) -> None:
+        if self._limit is None:
+            job.run()
+            return
+        lane = self._lanes[1]
+        lane.submit(job)
+        left = self._limit
+        while not job.over.wait(left):  # it may have begun later than we
+            left = lane.check(time.monotonic()) or self._limit
 
     def check(self, now: float) -> float | None:
         """Leave behind what is over its limit; seconds until the next look."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterable, Mapping
 
 from . import _core
@@ -76,7 +77,10 @@ class Teller:
                 return at - now
             if self.once(f"stragglers {part}"):
                 _core.told()
+                flushing = flush_beside()
                 self._say_stragglers(deadline, describe(now))
+                if not flushing:
+                    flush()
         return None
 
     def _say_stragglers(
@@ -89,7 +93,6 @@ class Teller:
                 max(0.0, deadline - time.monotonic()),
                 "\n".join(fresh),
             )
-        flush()
 
     def taken_over(self, signums: Iterable[int]) -> None:
         """One line for all: who takes one mostly takes several at once."""
@@ -145,3 +148,13 @@ def _perhaps_by_system(signum: int) -> bool:
         and signal.getsignal(signum) is on_python_signal
         and not _core.foreign(signum)
     )
+
+
+def flush_beside() -> bool:
+    """On a thread of its own: a full pipe blocks it, and what comes next may take
+    longer than there is time. False: none is to be had any more."""
+    try:
+        start_new_thread(flush, ())
+    except RuntimeError:
+        return False
+    return True
