@@ -315,11 +315,19 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
         process.stop(str(message))
 
     def remaining(self) -> float | None:
-        """Seconds to the forced end; None if not stopping or without `grace`."""
+        """Seconds to the forced end; None if not stopping or without `grace`.
+
+        The same for all killers, from any thread: in a hook or a worker ask
+        ``gracefulexit.current().remaining()``.
+        """
         return None if self._closed else process.remaining()
 
     def extend(self, seconds: float) -> None:
-        """Move the deadline of the stop that is under way by so many seconds."""
+        """Move the deadline of the stop that is under way by so many seconds.
+
+        From any thread; ``join()`` and other waits that have begun see it.
+        RuntimeError before the stop, ValueError for a negative or infinite number.
+        """
         span = _checks.seconds(seconds, "seconds", none=False)
         self._check_open()
         if not self.kill_now:
