@@ -88,9 +88,9 @@ class Channel:
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
             before = self.lost
             self._ring.close()
+            self._closed = True  # last: who is interrupted before comes again
         if self.lost > before:
             log.warning(
                 "%d of %s were waiting for their callback when the killer was closed; "

@@ -182,7 +182,6 @@ class Lifecycle(_core.Flag):
         else:
             self._timeline.end()
         _core.insist(functools.partial(self._give_back, linger))
-        self._callbacks.close()
         blocked = self._blocked.pop(threading.get_ident(), None)
         if blocked:
             pthread_sigmask(SIG_BLOCK, blocked)
@@ -193,6 +192,7 @@ class Lifecycle(_core.Flag):
         if self._last_deadline is None:
             self._last_deadline = _core.deadline()  # while ours still counts
         process.remove(self, self._keep_last_values, linger=linger)
+        self._callbacks.close()
         self._stop_fd.close()
         self._members.wake()
 
