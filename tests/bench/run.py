@@ -35,6 +35,7 @@ BENCHMARKS = (
     "start",
     "stop",
     "spawn",
+    "poll_native",
 )
 LINE = "{:52} {:>11} {:>11} {:>11} {:>7}  {:5} {:>7}"
 

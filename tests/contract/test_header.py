@@ -69,6 +69,25 @@ def test_plain_c_needs_no_python(tmp_path: Path) -> None:
     run([*compiler(), *STRICT, f"-I{HEADER.parent}", "-c", file, "-o", f"{file}.o"])
 
 
+def test_a_poll_is_a_load(tmp_path: Path) -> None:
+    """Two loads at most, the address and the flag: nothing is called, locked or waited
+    for."""
+    file = tmp_path / "use.c"
+    file.write_text(
+        "#define GRACEFULEXIT_NO_IMPORT\n#include <gracefulexit.h>\nint use(void);\n"
+        "int use(void) { return gracefulexit_stopping(); }\n"
+    )
+    flags = ["-O2", "-fPIC", "-S", f"-I{HEADER.parent}"]
+    assembly = run([*compiler(), *flags, file, "-o", "-"])
+    body = re.search(r"^_?use:\n(.*?)^\s+ret", assembly, re.MULTILINE | re.DOTALL)
+
+    assert body is not None, assembly
+    code = re.findall(r"^\s+([a-z]\w*)", body[1], re.MULTILINE)
+    assert 1 <= len(code) <= 4, body[1]
+    slow = ("call", "bl", "lock", "dmb", "mfence")
+    assert [instruction for instruction in code if instruction.startswith(slow)] == []
+
+
 def test_the_wheel_has_the_header() -> None:
     """What pip has installed has it, as a file of the package."""
     installed = files("gracefulexit")
