@@ -28,10 +28,16 @@ ge__futex_wait(atomic_uint *word, unsigned seen, int64_t until)
 }
 
 static inline void
-ge__futex_wake(atomic_uint *word)
+ge__futex_wake_some(atomic_uint *word, int most)
 {
     /* Fails only for an address that is not ours. */
-    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0);
+}
+
+static inline void
+ge__futex_wake(atomic_uint *word)
+{
+    ge__futex_wake_some(word, INT_MAX);
 }
 
 #endif

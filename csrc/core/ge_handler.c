@@ -6,6 +6,7 @@
 #include "ge_platform.h"
 
 #include "ge_handler.h"
+#include "ge_latch.h"
 #include "ge_nudge.h"
 #include "ge_pass.h"
 #include "ge_section.h"
@@ -114,6 +115,9 @@ step(unsigned roles, const struct ge_info *info)
     if (entered == GE_STOPPING) {
         /* After the flag: ge_stop_sleep() reads them the other way round. */
         atomic_fetch_add(&ge__mailbox.stops, 1);
+        /* Before the watcher, who wakes the dispatcher too: that would take
+         * the GIL first, and a worker had to wait for it. */
+        ge__latch_rouse(GE_AT_STOP);
     }
     poke();
     return entered == GE_STOPPING;

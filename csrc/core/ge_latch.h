@@ -11,4 +11,18 @@ unsigned ge__latch_seen(enum ge_where where);
 int ge__latch_wait(enum ge_where where, unsigned seen, int64_t until);
 void ge__latch_wake(enum ge_where where);
 
+/* Wakes those who have slept longest, a few. Call from: a handler too. It
+ * spares them the way through the watcher, which wakes all: one system call
+ * wakes N threads at the price of N, and whoever was interrupted would pay it.
+ */
+#if GE_HAVE_FUTEX
+void ge__latch_rouse(enum ge_where where);
+#else /* a condition variable is not for handlers: the watcher does it */
+static inline void
+ge__latch_rouse(enum ge_where where)
+{
+    (void)where;
+}
+#endif
+
 #endif

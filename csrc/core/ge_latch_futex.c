@@ -8,6 +8,8 @@
 
 #if GE_HAVE_FUTEX
 
+#define ROUSED 4 /* at some 5 us each */
+
 /* `sleepers` spares the system call where nobody sleeps. No wake-up is lost:
  *   wake:  seq++         then  reads sleepers
  *   wait:  sleepers++    then  the kernel compares seq with seen
@@ -35,13 +37,25 @@ ge__latch_wait(enum ge_where where, unsigned seen, int64_t until)
     return rc == -EAGAIN ? 0 : rc;
 }
 
-void
-ge__latch_wake(enum ge_where where)
+static void
+wake(enum ge_where where, int most)
 {
     atomic_fetch_add(&latches[where].seq, 1);
     if (atomic_load(&latches[where].sleepers) != 0) {
-        ge__futex_wake(&latches[where].seq);
+        ge__futex_wake_some(&latches[where].seq, most);
     }
+}
+
+void
+ge__latch_wake(enum ge_where where)
+{
+    wake(where, INT_MAX);
+}
+
+void
+ge__latch_rouse(enum ge_where where)
+{
+    wake(where, ROUSED);
 }
 
 void

@@ -152,8 +152,10 @@ a_signal_ends_a_wait_on_a_futex(void)
 
 struct waiters {
     struct meeting meeting;
-    unsigned rounds;
+    unsigned rounds, number;
 };
+
+enum { MOST_WAITERS = 12 }; /* more than a handler wakes by itself */
 
 static void *
 wait_for_stops(void *arg)
@@ -162,7 +164,7 @@ wait_for_stops(void *arg)
 
     mask(SIG_BLOCK, SIGTERM);
     for (unsigned i = 0; i < w->rounds; i++) {
-        meet(&w->meeting, 2 * i, 4);
+        meet(&w->meeting, 2 * i, w->number + 1);
         for (;;) {
             unsigned seen = ge_seen(GE_AT_STOP);
 
@@ -171,37 +173,61 @@ wait_for_stops(void *arg)
             }
             (void)ge_wait(GE_AT_STOP, seen, GE_NEVER);
         }
-        meet(&w->meeting, 2 * i + 1, 4);
+        meet(&w->meeting, 2 * i + 1, w->number + 1);
     }
     return NULL;
 }
 
 static void
-every_waiter_hears_of_every_stop(enum ge_backend backend)
+stop_them_again_and_again(struct waiters *w)
 {
-    static struct waiters w = { .rounds = 10000 / CORE_SLOW };
-    pthread_t threads[3];
+    pthread_t threads[MOST_WAITERS];
 
     take(SIGTERM, GE_ROLE_STOP);
-    start(backend);
-    for (int i = 0; i < 3; i++) {
-        threads[i] = spawn(wait_for_stops, &w);
+    for (unsigned i = 0; i < w->number; i++) {
+        threads[i] = spawn(wait_for_stops, w);
     }
-    for (unsigned i = 0; i < w.rounds; i++) {
-        meet(&w.meeting, 2 * i, 4);
+    for (unsigned i = 0; i < w->rounds; i++) {
+        meet(&w->meeting, 2 * i, w->number + 1);
         if (i % 2) {
             CHECK_EQ(1, ge_stop());
         } else {
             CHECK_EQ(0, raise(SIGTERM));
         }
-        meet(&w.meeting, 2 * i + 1, 4);
+        meet(&w->meeting, 2 * i + 1, w->number + 1);
         ge_reset();
     }
-    for (int i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < w->number; i++) {
         join(threads[i]);
     }
 }
+
+static void
+every_waiter_hears_of_every_stop(enum ge_backend backend)
+{
+    static struct waiters few = { .rounds = 10000 / CORE_SLOW, .number = 3 };
+    static struct waiters many = { .rounds = 400 / CORE_SLOW,
+                                   .number = MOST_WAITERS };
+
+    start(backend);
+    stop_them_again_and_again(&few);
+    stop_them_again_and_again(&many);
+}
 IN_BOTH(every_waiter_hears_of_every_stop)
+
+/* The way through the watcher is for those behind the first few. */
+static void
+the_handler_itself_wakes_the_first(void)
+{
+#if GE_HAVE_FUTEX
+    static struct waiters few = { .rounds = 10000 / CORE_SLOW, .number = 3 };
+
+    (void)poll(NULL, 0, 0); /* see start() */
+    stop_them_again_and_again(&few);
+#else
+    CHECK_SKIP("no futex");
+#endif
+}
 
 static void
 every_signal_is_news(enum ge_backend backend)
@@ -228,6 +254,7 @@ static const struct check_case cases[] = {
     CASE(a_signal_ends_a_wait_on_a_futex),
     CASE_WITHIN(every_waiter_hears_of_every_stop_futex, 60),
     CASE_WITHIN(every_waiter_hears_of_every_stop_pipe, 60),
+    CASE_WITHIN(the_handler_itself_wakes_the_first, 60),
     CASE_WITHIN(every_signal_is_news_futex, 60),
     CASE_WITHIN(every_signal_is_news_pipe, 60),
 };

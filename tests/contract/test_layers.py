@@ -134,7 +134,8 @@ MAY_INCLUDE: dict[str, set[str]] = {
     # What runs in a handler: nothing of the watcher, of forks, of traps.
     "core/ge_handler.h": {"ge.h", "ge_record.h", "ge_ring.h"},
     "core/ge_handler.c": {
-        *("ge_handler.h", "ge_nudge.h", "ge_pass.h", "ge_section.h", "ge_wake.h"),
+        *("ge_handler.h", "ge_latch.h", "ge_nudge.h", "ge_pass.h", "ge_section.h"),
+        "ge_wake.h",
     },
     "core/ge_nudge.h": {"ge.h"},
     "core/ge_nudge.c": {"ge_handler.h", "ge_nudge.h"},
