@@ -36,6 +36,7 @@ BENCHMARKS = (
     "stop",
     "spawn",
     "poll_native",
+    "deadline",
 )
 LINE = "{:52} {:>11} {:>11} {:>11} {:>7}  {:5} {:>7}"
 
