@@ -363,7 +363,7 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             self._finish(ending=True)
         elif self._last_reason is not None and in_main_thread():
             # The deadline that close() gave back.
-            process.end_by(self._last_deadline, self._last_reason, status)
+            process.end_by(self, self._last_deadline, self._last_reason)
         if not stopped:
             raise SystemExit(int(self._failed))
         raise process.exit_exception(self.reason, status, failed=self._failed)

@@ -66,10 +66,14 @@ class Member(Hearer, Protocol):
 
 @dataclass(frozen=True)
 class _Ending:
-    """What is left of a killer whose program ends: when at the latest, and how."""
+    """A killer that was closed before exit(), which ends the program."""
 
-    grace: float
-    exit_status: ExitStatus
+    killer: Member
+    grace: float  # from the stop that stands in for its own
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        return self.killer.exit_status
 
 
 class Process:
@@ -268,7 +272,7 @@ class Process:
         return bool(self._kept or self._endings) and _core.deadline() is not None
 
     def end_by(
-        self, deadline: float | None, reason: SignalInfo, status: ExitStatus
+        self, killer: Member, deadline: float | None, reason: SignalInfo
     ) -> None:
         """Main ends the program now, after the stop of a killer that is closed: its
         deadline stands again, until the process has ended. One that is over begins
@@ -278,17 +282,16 @@ class Process:
         try:
             with self.lock:
                 if not self._lingering():
-                    self._stop_again(deadline, reason, status)
+                    self._stop_again(killer, deadline, reason)
         except OSError as error:  # no thread is to be had for the watcher
             log.warning("the end has no time limit: %s", error)
 
-    def _stop_again(
-        self, deadline: float, reason: SignalInfo, status: ExitStatus
-    ) -> None:
+    def _stop_again(self, killer: Member, deadline: float, reason: SignalInfo) -> None:
         if self.backend is None:
             _core.reset()  # as for a new killer
         self.start_watcher()
-        self._message = reason.message  # before the fact, as in stop()
+        if _core.state() == _core.RUNNING:
+            self._message = reason.message  # before the fact, as in stop()
         if _core.promote(reason.signum) if reason.signum else _core.stop():
             self._raised = True  # main is on its way out
         now = time.monotonic()
@@ -296,8 +299,10 @@ class Process:
             deadline += now - reason.when
         stop = _core.stop_record()
         began = now if stop is None else stop[5]
-        self._endings.append(_Ending(deadline - began, status))
+        self._endings.append(_Ending(killer, deadline - began))
         self.refresh()
+        with contextlib.suppress(RuntimeError):  # main has ended; the watcher is enough
+            self.start_dispatcher()
 
     def rest(self, without: Member | None = None) -> None:
         """Stop the threads that nobody needs. Under the lock."""
@@ -550,7 +555,7 @@ class Process:
         return min((w for w in waits if w is not None), default=None)
 
     def _stragglers(self, now: float) -> dict[tuple[str, int | None], str]:
-        waiting = (*self.killers, *self._kept)
+        waiting = (*self.killers, *self._kept, *(e.killer for e in self._endings))
         found = [s for k in waiting for s in k._stragglers(now)]
         known = {i for k in waiting for i in k._registered()}
         return describe(found, known, now)

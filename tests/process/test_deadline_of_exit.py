@@ -151,3 +151,34 @@ def test_exit_after_the_deadline(program) -> None:
     done = child.finish()
 
     assert (done.status, done.out) == (-TERM, "ready\nbuffered\natexit\n")
+
+
+@pytest.mark.slow
+def test_it_says_what_it_waits_for(program) -> None:
+    """Also after the block was left the last fifth of the grace names who is still
+    there, and what print() has buffered is not lost."""
+    child = program(
+        """
+        never = threading.Event()
+        def answer(): never.wait()
+        class Stuck(Worker):
+            def run(self): answer()
+        with GracefulKiller(grace=10) as killer:
+            worker = Stuck(name="client", daemon=True)
+            killer.add(worker, timeout=0.1)
+            worker.start()
+            threading.Thread(target=never.wait, name="metrics").start()
+            print("ready", flush=True)
+            killer.wait()
+        print("buffered")
+        killer.exit()
+        """
+    )
+    child.wait_line("ready")
+    child.signal(TERM)
+    done = child.finish()
+
+    assert (done.status, done.out) == (-TERM, "ready\nbuffered\n")
+    last_fifth = done.err.partition("still waiting for")[2]
+    for text in ("worker client", "in answer", "thread metrics"):
+        assert text in last_fifth, done.err
