@@ -153,7 +153,10 @@ def measure_late(series: Series, grace: float, floor: Path) -> None:
     argv = command(series.who, series.situation, grace, floor)
     took, status = run(argv, [SIGTERM], grace + NEVER)
     if status == -signal.SIGKILL and series.who == TIMER:
-        series.never = True
+        # Later than that, or never: what has ended before would have ended.
+        series.never = not series.ms
+        if series.ms:
+            series.ms.append((took - grace) * 1000)
         return
     if took < grace or status != -DIES_OF[series.who]:
         raise WrongEndError(f"{series}: status {status} after {took} s")
