@@ -12,6 +12,16 @@ static _Atomic(int64_t) grace = GE_NEVER;
 static _Atomic(int64_t) extra;
 static atomic_int how = GE_EXIT_SIGNAL;
 
+/* A sum that stays at GE_NEVER, or its opposite, where it would overflow. */
+static int64_t
+later_by(int64_t a, int64_t b)
+{
+    if (b > 0 && a > GE_NEVER - b) {
+        return GE_NEVER;
+    }
+    return b < 0 && a < -GE_NEVER - b ? -GE_NEVER : a + b;
+}
+
 void
 ge_policy(int64_t grace_ns, int exit_how)
 {
@@ -23,7 +33,11 @@ ge_policy(int64_t grace_ns, int exit_how)
 void
 ge_extend(int64_t ns)
 {
-    atomic_fetch_add(&extra, ns);
+    int64_t was = atomic_load(&extra), sum;
+
+    do {
+        sum = later_by(was, ns);
+    } while (!atomic_compare_exchange_weak(&extra, &was, sum));
     ge_poke();
 }
 
@@ -31,14 +45,6 @@ void
 ge__end_reset(void)
 {
     atomic_store(&extra, 0);
-}
-
-/* A sum that stays at GE_NEVER where it would overflow. `b` may be negative,
- * `a` is not. */
-static int64_t
-later_by(int64_t a, int64_t b)
-{
-    return b > GE_NEVER - a ? GE_NEVER : a + b;
 }
 
 int64_t

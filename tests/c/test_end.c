@@ -168,6 +168,18 @@ without_grace_it_still_dies_of_the_signal(enum ge_backend b)
 IN_BOTH(without_grace_it_still_dies_of_the_signal)
 
 static void
+extended_beyond_all_time_there_is_none(void)
+{
+    take(SIGTERM, GE_ROLE_STOP);
+    ge_policy(3600 * GE_NS_PER_S, GE_EXIT_SIGNAL);
+    CHECK_EQ(0, raise(SIGTERM));
+    for (int i = 0; i < 4; i++) {
+        ge_extend(GE_NEVER / 2);
+    }
+    CHECK_EQ(GE_NEVER, ge_deadline());
+}
+
+static void
 the_deadline_counts_from_the_record(void)
 {
     struct ge_info stop;
@@ -379,6 +391,7 @@ static const struct check_case cases[] = {
     CASE(extending_moves_the_deadline_pipe),
     CASE_WITHIN(without_grace_it_still_dies_of_the_signal_futex, 60),
     CASE_WITHIN(without_grace_it_still_dies_of_the_signal_pipe, 60),
+    CASE(extended_beyond_all_time_there_is_none),
     CASE(the_deadline_counts_from_the_record),
     CASE(no_record_no_deadline),
     CASE(hurry_waits_for_the_section_and_for_last_words_futex),

@@ -67,13 +67,13 @@ def start(start_child: Callable[..., Child], backend: str, path: Path) -> Child:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["c", "cython", "ctypes", "numba"])
-def test_a_native_loop_stops(program_of, start_child, backend: str, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["c", "cython", "numba"])
+def test_a_native_loop_stops(program_of, start_child, kind: str) -> None:
     """The loop ends at the signal, and the program by it."""
     for signum in (SIGTERM, SIGINT):
-        check(start(start_child, backend, program_of(kind)), signum)
+        check(start(start_child, "auto", program_of(kind)), signum)
 
 
-def test_the_library_stops(program_of, start_child) -> None:
+def test_the_library_stops(program_of, start_child, backend: str) -> None:
     """The same of the one that takes no time to build, on every interpreter."""
-    check(start(start_child, "auto", program_of("ctypes")), SIGTERM)
+    check(start(start_child, backend, program_of("ctypes")), SIGTERM)

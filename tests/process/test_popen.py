@@ -645,7 +645,8 @@ def test_in_a_group(checks) -> None:
             group = WorkerGroup(p, Feeder(), WorkerGroup(), ordered=True)
             equal((), killer.report().workers)
             group.start()
-            equal(["WorkerGroup"], [w.name for w in killer.report().workers])
+            names = [w.name for w in killer.report().workers]
+            equal([p.name, "Thread-1"], names)
             killer.stop()
         equal([None], ended)
         equal(-15, p.returncode)
