@@ -130,12 +130,12 @@ accept_signal(int signum, unsigned roles, const siginfo_t *info)
     struct ge_info what;
 
     ge__record_describe(&what, signum, info);
+    if (atomic_load(&s->ringed) != 0) {
+        ge__rings_put(&what); /* whoever sees it counted finds it there */
+    }
     atomic_fetch_add(&s->count, 1);
     (void)ge__record_first(&s->first, &what);
     (void)ge__record_write(&s->last, &what);
-    if (atomic_load(&s->ringed) != 0) {
-        ge__rings_put(&what);
-    }
     if (roles & GE_ROLE_HOLD) {
         atomic_fetch_add(&s->held, 1);
     }
