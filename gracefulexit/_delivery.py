@@ -20,10 +20,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import _core
 from ._early import flush, last_words
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     import asyncio
 
 log = logging.getLogger("gracefulexit")
+
+T = TypeVar("T")
 
 # Seconds between the nudges that wake main: one can fall between its look and
 # its system call.
@@ -339,11 +341,9 @@ class Delivery:
         return bool(came)
 
     def say_left(self) -> None:
-        while self._notes_of_clock:
-            name = self._notes_of_clock.pop()
+        for name in _taken_from(self._notes_of_clock):
             log.warning("section %s had no time limit: main has ended", name)
-        while self._notes:
-            signum, name = self._notes.pop()
+        for signum, name in _taken_from(self._notes):
             reason = _reason_for(signum) or name_of(signum)
             log.info("%s was held until section %s was left", reason, name)
 
@@ -556,6 +556,16 @@ class Delivery:
             _core.die(signum)
         finally:
             self._ends_here = False
+
+
+def _taken_from(notes: list[T]) -> Iterator[T]:
+    """Until none is left. A handler that interrupts it may take the last one."""
+    while True:
+        try:
+            note = notes.pop()
+        except IndexError:
+            return
+        yield note
 
 
 def _is_default(signum: int) -> bool:

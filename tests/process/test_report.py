@@ -209,7 +209,7 @@ def test_sections_share_the_grace(program) -> None:
                 never.wait()
         for target in (work, limited):
             threading.Thread(target=target, name="booking", daemon=True).start()
-        killer = GracefulKiller(grace=4)
+        killer = GracefulKiller(grace=20)  # with a last fifth that is long enough
         killer.on_exit(os.write, 1, b"on_exit\\n")
         print("ready", flush=True)
         killer.wait()
@@ -237,7 +237,7 @@ def test_every_straggler_is_named(program) -> None:
             with TerminateProtected(name=name):
                 stuck_here()
         def hooked(): stuck_here()
-        killer = GracefulKiller(grace=4)
+        killer = GracefulKiller(grace=20)  # with a last fifth that is long enough
         writer = Worker(target=in_section, args=("ledger",), name="writer")
         killer.start(WorkerGroup(writer), Worker(target=killer.wait, name="good"))
         killer.on_stop(hooked)
@@ -308,7 +308,7 @@ def test_the_culprit_is_named(program, where: str, what: str) -> None:
     child = program(
         LOG
         + """
-        killer = GracefulKiller(grace=4)
+        killer = GracefulKiller(grace=20)  # with a last fifth that is long enough
         print("ready", flush=True)
         killer.wait()
         exec(sys.argv[1])
