@@ -54,6 +54,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 2 * min(len(os.sched_getaffinity(0)), 8)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pipe in tests that are slow by themselves is for the long run."""
+    for item in items:
+        if len(list(item.iter_markers("slow"))) > 1:
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The top of the source tree."""

@@ -47,6 +47,7 @@ LANGUAGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source", [WITH_PYTHON, WITHOUT_PYTHON], ids=["with Python.h", "without"]
 )

@@ -247,8 +247,18 @@ print("no leak")
 """
 
 
+def starts_processes(name: str) -> bool:
+    return name.startswith(("Popen", "ProcessWorker"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", USES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if starts_processes(name) else ())
+        for name in USES
+    ],
+)
 def test_no_leak(start_child, name: str) -> None:
     """Repeated uses leave no thread, descriptor, handler, object or reference."""
     child = start_child(PROGRAM, USES[name], env={"PYTHONPATH": str(HARNESS)})

@@ -32,8 +32,17 @@ def test_all_are_known() -> None:
     assert sorted(found) == sorted(benchmarks())
 
 
+QUICK = ("sections", "start", "wake")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", benchmarks())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
+        for name in benchmarks()
+    ],
+)
 def test_smallest_run(
     name: str, start_child: Callable[..., Child], tmp_path: Path
 ) -> None:

@@ -479,7 +479,9 @@ def test_bad_arguments(start, tmp_path, args, message) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize(
+    "part", [0, 1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 10))]
+)
 def test_stopped_at_100_random_moments(start, tmp_path, part) -> None:
     """No moment leaves a half-written file, and each restart does the rest.
 

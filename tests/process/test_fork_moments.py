@@ -371,6 +371,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_places(passes, backend: str, place: str) -> None:
     """Wherever the program forks, in its own code or in what we call, the child hears
@@ -431,6 +432,7 @@ BESIDE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("what", BESIDE)
 def test_beside_a_thread(passes, backend: str, what: str) -> None:

@@ -75,6 +75,7 @@ def test_worker(work) -> None:
     assert stop(work("auto"), SIGTERM).status == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @STOPS
 @HANDLER_BACKENDS
@@ -125,6 +126,7 @@ def shut(**_):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @HANDLER_BACKENDS
 @pytest.mark.parametrize("rearm", [False, True])

@@ -55,6 +55,7 @@ def test_report_at_any_time(passes) -> None:
     )
 
 
+@pytest.mark.slow
 def test_report_in_a_storm(passes) -> None:
     """Reports from many threads while all of it changes, a hundred stops long."""
     passes(
