@@ -67,9 +67,11 @@ class Callbacks:
     def call(self, signum: int, func: Callable[[SignalInfo], Any]) -> None:
         with self._lock:
             if is_queued(signum):
-                if signum not in self._channels:
-                    self._channels[signum] = Channel(signum, self._limit)
-                self._channels[signum].add(func)
+                channel = self._channels.get(signum) or Channel(signum, self._limit)
+                channel.add(func)
+                # Last: a turn of the dispatcher drops what it has no function for.
+                self._channels[signum] = channel
+                _core.wake_news()  # for what came before it was last
                 return
             self._called.setdefault(signum, _core.count(signum))
             self._lanes.setdefault(

@@ -229,6 +229,32 @@ def test_other_numbers_are_other_channels(passes) -> None:
     )
 
 
+def test_a_signal_while_its_function_is_registered(passes, backend: str) -> None:
+    """One that the killer hears already, by take(), is called when it comes in the
+    middle of on() and the dispatcher looks before the function is there."""
+    passes(
+        SETUP
+        + """
+        from gracefulexit._channels import Channel
+        killer = GracefulKiller(backend=sys.argv[1])
+        killer.take(RT)
+        values = []
+        real = Channel.add
+        def add(channel, func):
+            sigqueue(os.getpid(), RT, 5)
+            until(lambda: killer.counts[RT] == 1, "heard")
+            killer._callbacks.turn(time.monotonic())
+            real(channel, func)
+        Channel.add = add
+        killer.on(RT, lambda info: values.append(info.si_value))
+        until(lambda: values, "it is called")
+        equal([5], values)
+        killer.close()
+        """,
+        backend,
+    )
+
+
 def test_a_callback_that_fails(passes) -> None:
     """It is logged, and the next signal is called all the same."""
     done = passes(
