@@ -76,9 +76,9 @@ class Teller:
             if now < at:
                 return at - now
             if self.once(f"stragglers {part}"):
-                _core.told()
                 flushing = flush_beside()
                 self._say_stragglers(deadline, describe(now))
+                _core.told()  # not before: a log handler may hang
                 if not flushing:
                     flush()
         return None

@@ -23,8 +23,7 @@ int ge_report_arm(int dump_signal);
  * it may never do so. Call from: any thread. */
 void ge_report_disarm(void);
 
-/* Python has said what the stop waits for, or is about to. Call from: any
- * thread. */
+/* Python has said what the stop waits for. Call from: any thread. */
 void ge_told(void);
 
 /* ---- for the core --------------------------------------------------------

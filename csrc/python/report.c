@@ -3,8 +3,8 @@
 
 #include "../core/ge_report.h"
 
-PyDoc_STRVAR(told_doc, "told()\n--\n\nPython says, or has said, what the stop "
-                       "waits for.");
+PyDoc_STRVAR(told_doc,
+             "told()\n--\n\nPython has said what the stop waits for.");
 
 static PyObject *
 told(PyObject *module, PyObject *unused)

@@ -43,6 +43,7 @@ HANGS = {
         killer.exit()
     """,
     "log handler": "killer.wait(); hang_without_lock()",
+    "log handler, at the stragglers": "killer.wait(); hang_without_lock()",
     "threading._shutdown": """
         def stuck():
             killer.wait()
@@ -76,12 +77,12 @@ def test_report_and_stacks(late, let_it_end, stuck: str) -> None:
         import atexit
         if sys.argv[1] == "atexit":
             atexit.register(hang)  # runs after that of the killer
-        if sys.argv[1] == "log handler":
+        if sys.argv[1].startswith("log handler"):
             class Stuck(logging.Handler):
                 def emit(self, record): threading.Event().wait()
             log = logging.getLogger("gracefulexit")
             log.addHandler(Stuck())
-            log.setLevel(logging.INFO)
+            log.setLevel(logging.WARNING if "," in sys.argv[1] else logging.INFO)
         killer = GracefulKiller(grace=GRACE)
         print("ready", flush=True)
         exec(__import__("textwrap").dedent(sys.argv[2]))
@@ -144,6 +145,10 @@ def test_python_answers(late, let_it_end) -> None:
         while not lines:
             look()
         print(*lines, flush=True)
+        names = {t.name: t.ident for t in threading.enumerate()}
+        dispatcher = names["gracefulexit-dispatcher"]
+        while sys._current_frames()[dispatcher].f_code.co_name != "run":
+            look()  # its turn is not over
         releasing.clock_put_on(5)
         for _ in range(300):
             look()
