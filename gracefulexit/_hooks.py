@@ -75,13 +75,20 @@ class Hooks:
         self._lanes[0].go()
 
     def wait(self, until: Callable[[], float | None]) -> list[Job]:
-        """Wait for the on_stop hooks; those that have not ended by then."""
+        """Wait for the on_stop hooks, also those that they register meanwhile; those
+        that have not ended by then."""
+        late: list[Job] = []
+        while jobs := [job for job in self._awaited() if job not in late]:
+            late += [job for job in jobs if not _wait_for(job, until)]
+        return late
+
+    def _awaited(self) -> list[Job]:
         me = threading.current_thread()
         jobs = [job for job in list(self._called) if not job.over.is_set()]
         if any(job.thread is me for job in jobs):
             # Called from a hook: those that have not begun wait for this thread.
             jobs = [j for j in jobs if j.started is not None and j.thread is not me]
-        return [job for job in jobs if not _wait_for(job, until)]
+        return jobs
 
     def run_exit(self, begin: Callable[[], None]) -> None:
         """Run the on_exit hooks that have not run; `begin` is called before, if there

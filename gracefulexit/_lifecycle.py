@@ -154,6 +154,8 @@ class Lifecycle(_core.Flag):
         stragglers: list[Any] = []
         try:
             stragglers = self._members.join(None, self._stop_and_limit)
+            # The dispatcher may have begun to tell, and not have come so far.
+            self._hooks.tell()
             hooks = self._hooks.wait(self._limit)
             for late in (*stragglers, *hooks):
                 _say_late(late.name)

@@ -220,3 +220,52 @@ def test_exception_of_the_log_keeps_no_hook_from_running(passes) -> None:
         killer.close()
         """
     )
+
+
+@pytest.mark.slow
+def test_on_stop_hooks_are_told_and_awaited_before_on_exit(passes) -> None:
+    """Main may be ahead of the dispatcher that is about to tell the hooks: it waits
+    for them all the same, before the on_exit hooks run."""
+    passes(
+        """
+        sys.setswitchinterval(1e-6)
+        for n in range(200):
+            ran = []
+            with GracefulKiller(()) as killer:
+                for _ in range(3):
+                    Worker(target=killer.wait).start()
+                killer.on_stop(ran.append, "stop")
+                killer.on_exit(ran.append, "exit")
+                threading.Thread(target=killer.stop).start()
+                killer.wait()
+            equal(["stop", "exit"], ran)
+        """
+    )
+
+
+def test_a_hook_that_a_hook_registers_is_awaited(passes) -> None:
+    """As the others are: on_exit hooks come after it."""
+    passes(
+        """
+        ran = []
+        def main_waits():
+            frame = sys._current_frames()[threading.main_thread().ident]
+            names = []
+            while frame is not None:
+                names.append(frame.f_code.co_name)
+                frame = frame.f_back
+            return names[:2] == ["wait", "wait"] and "_wait_for" in names
+        killer = GracefulKiller(())
+        @killer.on_stop
+        def registers():
+            until(main_waits, "main waits for this hook")
+            killer.on_stop(later)
+        def later():
+            time.sleep(0.1)
+            ran.append("later")
+        killer.on_exit(ran.append, "exit")
+        with killer:
+            pass
+        equal(["later", "exit"], ran)
+        """
+    )
