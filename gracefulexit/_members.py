@@ -345,5 +345,14 @@ class Members:
                 self._wakes.discard(wake)
 
     def join(self, until: float | None, stop: Stop) -> list[Any]:
+        """Also those that are added or started meanwhile, by a worker that ends."""
+        late: list[Any] = []
+        seen: set[Member] = set()
         with self.woken() as wake:
-            return join_all(self._joiner, self.snapshot(), until, stop, wake)
+            while members := self._started_but(seen):
+                late += join_all(self._joiner, members, until, stop, wake)
+                seen.update(members)
+        return late
+
+    def _started_but(self, seen: set[Member]) -> list[Member]:
+        return [m for m in self.snapshot() if m not in seen and m.started()]

@@ -137,3 +137,28 @@ def test_unordered_group_asks_all(passes) -> None:
     )
 
     assert "shutdown of failing failed: OSError('in shutdown')" in done.err
+
+
+def test_a_worker_that_a_worker_starts_at_its_end_is_awaited(passes) -> None:
+    """A stop waits for all, not only for those who were there when it began to."""
+    passes(
+        """
+        ran = []
+        killer = GracefulKiller(())
+        class Acceptor(Worker):
+            def run(self):
+                self.wait()
+                until(lambda: killer._members._wakes, "main waits")
+                time.sleep(0.1)
+                Last(daemon=True).start()
+        class Last(Worker):
+            def run(self):
+                time.sleep(0.1)
+                ran.append("last worker")
+        Acceptor().start()
+        killer.on_exit(ran.append, "exit")
+        with killer:
+            pass
+        equal(["last worker", "exit"], ran)
+        """
+    )
