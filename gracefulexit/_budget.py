@@ -13,15 +13,15 @@ RESERVE = 0.1
 
 
 def stop_and_limit(
-    reason: SignalInfo | None,
+    reason: SignalInfo | None, deadline: float | None
 ) -> tuple[float | None, float | None]:
     """When the stop began, and until when workers and hooks are waited for."""
-    return (None, None) if reason is None else (reason.when, _limit(reason))
+    return (None, None) if reason is None else (reason.when, _limit(reason, deadline))
 
 
 def time_for_workers() -> float | None:
     """Seconds until nobody waits for workers any more; None: no stop, or no limit."""
-    _, limit = stop_and_limit(process.reason)
+    _, limit = stop_and_limit(process.reason, _core.deadline())
     return None if limit is None else max(0.0, limit - time.monotonic())
 
 
@@ -36,8 +36,7 @@ def share(left: float, wanted: list[float]) -> float:
     return wanted[0]
 
 
-def _limit(reason: SignalInfo) -> float | None:
-    deadline = _core.deadline()
+def _limit(reason: SignalInfo, deadline: float | None) -> float | None:
     if deadline is None:
         return None
     return deadline - RESERVE * (deadline - reason.when)

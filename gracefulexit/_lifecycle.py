@@ -61,6 +61,7 @@ class Lifecycle(_core.Flag):
         self._told = False
         self._closed = False
         self._inherited = False
+        self._ending = False  # the program ends with it: the deadline holds until then
         self._failed = False
         self._timeline = Timeline()
         self._drain = Drain()
@@ -142,7 +143,9 @@ class Lifecycle(_core.Flag):
         return process.reason
 
     def _stop_and_limit(self) -> tuple[float | None, float | None]:
-        return stop_and_limit(self._why())
+        # A hook may have closed it: who waits has his limit from before.
+        deadline = self._last_deadline if self._closed else _core.deadline()
+        return stop_and_limit(self._why(), deadline)
 
     def _finish(self, *, ending: bool) -> None:
         """Stopping: workers and on_stop hooks, then open sections, then on_exit
@@ -150,6 +153,7 @@ class Lifecycle(_core.Flag):
 
         `ending`: the program ends next, and the deadline holds until it has.
         """
+        self._ending = self._ending or ending
         self._tell()
         stragglers: list[Any] = []
         try:
@@ -167,7 +171,7 @@ class Lifecycle(_core.Flag):
             reason = self._why()
             # One that has not ended may hold the interpreter for ever.
             held_up = any(not getattr(t, "daemon", True) for t in stragglers)
-            self._close(linger=ending or held_up)
+            self._close(linger=held_up)
             log.info("stopped: %s; %s", reason, self._timeline)
 
     def _limit(self) -> float | None:
@@ -176,24 +180,26 @@ class Lifecycle(_core.Flag):
     def _close(self, *, linger: bool) -> None:
         if self._closed or self._inherited:
             return
+        # Also if a hook or another thread closes it meanwhile.
+        self._ending = self._ending or linger
         if self.kill_now:
             self._tell()
         self._hooks.run_exit(functools.partial(self._timeline.begin, ON_EXIT))
-        if linger and self.kill_now:
+        if self._ending and self.kill_now:
             self._timeline.begin(EXIT)
         else:
             self._timeline.end()
-        _core.insist(functools.partial(self._give_back, linger))
+        _core.insist(self._give_back)
         blocked = self._blocked.pop(threading.get_ident(), None)
         if blocked:
             pthread_sigmask(SIG_BLOCK, blocked)
         process.join_retired()
 
-    def _give_back(self, linger: bool) -> None:
+    def _give_back(self) -> None:
         """May be interrupted and called again; see _core.insist()."""
         if self._last_deadline is None:
             self._last_deadline = _core.deadline()  # while ours still counts
-        process.remove(self, self._keep_last_values, linger=linger)
+        process.remove(self, self._keep_last_values, linger=self._ending)
         self._callbacks.close()
         self._stop_fd.close()
         self._members.wake()

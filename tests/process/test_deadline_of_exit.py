@@ -182,3 +182,47 @@ def test_it_says_what_it_waits_for(program) -> None:
     last_fifth = done.err.partition("still waiting for")[2]
     for text in ("worker client", "in answer", "thread metrics"):
         assert text in last_fifth, done.err
+
+
+@pytest.mark.parametrize("kind", ["on_stop", "on_exit"])
+@pytest.mark.parametrize("stuck", ["worker", *STUCK_AT_EXIT])
+def test_a_hook_that_closes_keeps_the_deadline_of_exit(
+    program, kind: str, stuck: str
+) -> None:
+    """Whoever closes during exit(), the program is to end in its time."""
+    worker = "killer.start(Worker(target=never.wait, daemon=True))"
+    done = program(
+        """
+        never = threading.Event()
+        hang_in_finally = False
+        killer = GracefulKiller(grace=0.3)
+        getattr(killer, sys.argv[1])(killer.close)
+        exec(sys.argv[2])
+        # A worker is given up in time; then there is still something that hangs.
+        if not hang_in_finally:
+            import atexit; atexit.register(never.wait)
+        send(SIGTERM)
+        try:
+            killer.exit()
+        finally:
+            if hang_in_finally:
+                never.wait()
+        """,
+        kind,
+        {"worker": worker, **STUCK_AT_EXIT}[stuck],
+    ).finish()
+
+    assert done.status == -TERM
+
+
+def test_a_hook_that_closes_leaves_waits_their_limit(passes) -> None:
+    """A block that is left does not wait for ever for a worker, though a hook has
+    given the deadline back."""
+    passes(
+        """
+        never = threading.Event()
+        with GracefulKiller(grace=0.5) as killer:
+            killer.on_stop(killer.close)
+            killer.start(Worker(target=never.wait, daemon=True))
+        """
+    )
