@@ -451,7 +451,8 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
         stopping = self._worker_error == "stop"
         log.error("worker %s failed: %r%s", name, error, "; stopping" * stopping)
         if stopping:
-            self._failed = True
+            for killer in {self, *process.killers}:
+                killer._failed = True  # any of them may end the program
             process.stop(f"worker {name} failed: {error!r}")
 
     # ---- the end ------------------------------------------------------------

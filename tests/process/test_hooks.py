@@ -484,6 +484,22 @@ def test_worker_error(program, policy: str, status: int) -> None:
     assert done.err.count("worker writer failed: OSError('disk full')") == 1
 
 
+def test_worker_error_of_the_oldest_killer(program) -> None:
+    """The worker fails to the oldest killer, that of a library perhaps; exit() of
+    another one gives status 1 all the same."""
+    done = program(
+        """
+        library = GracefulKiller(())
+        killer = GracefulKiller()
+        Worker(target=lambda: 1 / 0).start()
+        assert killer.wait(LIMIT)
+        killer.exit()
+        """
+    ).finish()
+
+    assert done.status == 1
+
+
 def test_worker_that_exits_is_no_error(program) -> None:
     """A Worker that raises SystemExit, or is asked and leaves, has not failed."""
     done = program(
