@@ -568,6 +568,7 @@ class Process:
         now = time.monotonic()
         at = deadline - min(LAST_WORDS, (deadline - when) / 20)
         if now < at:
+            self._teller.again("last words")  # extend() may have moved it
             return at - now
         if self._teller.once("last words"):
             last_words(0.8 * (deadline - now))  # its own last step, too, is before

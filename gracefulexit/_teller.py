@@ -33,6 +33,10 @@ class Teller:
         me = object()
         return self._told.setdefault(what, me) is me
 
+    def again(self, what: str) -> None:
+        """It may be due once more."""
+        self._told.pop(what, None)
+
     def forget(self) -> None:
         self._told.clear()
 
@@ -67,21 +71,29 @@ class Teller:
         describe: Callable[[float], Mapping[tuple[str, int | None], str]],
     ) -> float | None:
         """In the last fifth of the grace: who is still running, and where. Later once
-        more, for hooks that have begun since. Seconds until the next look."""
+        more, for hooks that have begun since; and anew where extend() has led out of
+        it. Seconds until the next look."""
         deadline = _core.deadline()
         if deadline is None:
             return None
         for part in LOOKS:
             at = deadline - (deadline - reason.when) * part
             if now < at:
+                self._forget_stragglers(part)
                 return at - now
-            if self.once(f"stragglers {part}"):
+            if self.once(f"straggler look {part}"):
                 flushing = flush_beside()
                 self._say_stragglers(deadline, describe(now))
                 _core.told()  # not before: a log handler may hang
                 if not flushing:
                     flush()
         return None
+
+    def _forget_stragglers(self, before: float) -> None:
+        """`before` which look it is: the first one, or the last."""
+        what = "straggler " if before == LOOKS[0] else f"straggler look {before}"
+        for known in [k for k in list(self._told) if k.startswith(what)]:
+            self.again(known)
 
     def _say_stragglers(
         self, deadline: float, found: Mapping[tuple[str, int | None], str]
@@ -110,7 +122,7 @@ class Teller:
 
     def taken_back(self, signum: int) -> None:
         """By rearm(): who takes it again is told of again."""
-        self._told.pop(f"taken over {signum}", None)
+        self.again(f"taken over {signum}")
 
     def lost_descriptors(self) -> None:
         while (lost := _core.fd_lost()) is not None:

@@ -323,3 +323,32 @@ def test_the_culprit_is_named(program, where: str, what: str) -> None:
     assert done.status == -signal.SIGTERM
     assert what in done.err
     assert "in stuck_here" in done.err.partition(what)[2]
+
+
+@pytest.mark.slow
+def test_the_culprit_is_named_again_after_extend(program) -> None:
+    """The last fifth of the longer grace is another one: who is still there is named
+    as of then."""
+    done = program(
+        LOG
+        + """
+        looks = threading.Semaphore(0)
+        class Looks(logging.Handler):
+            def emit(self, record):
+                if "still waiting for" in record.getMessage():
+                    looks.release()
+        logging.getLogger("gracefulexit").addHandler(Looks())
+        def on_another_thread():
+            looks.acquire()
+            killer.extend(5)
+            looks.acquire()
+            os._exit(0)
+        threading.Thread(target=on_another_thread, daemon=True).start()
+        killer = GracefulKiller((), grace=5)
+        killer.stop()
+        stuck_here()
+        """
+    ).finish()
+
+    assert done.status == 0
+    assert done.err.count("the main thread, at") == 2
