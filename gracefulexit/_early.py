@@ -26,8 +26,9 @@ PIECES = 8
 def flush() -> None:
     """What print() has buffered is not lost when the process ends early."""
     for stream in (sys.stdout, sys.stderr):
-        # None without a console; closed; a broken pipe.
-        with contextlib.suppress(AttributeError, OSError, ValueError):
+        # None without a console; closed; a broken pipe; whatever one of the program's
+        # own raises: what comes after this is ours.
+        with contextlib.suppress(Exception):
             stream.flush()
 
 

@@ -278,3 +278,26 @@ def test_nothing_of_multiprocessing_is_left(
     assert all(before)
     assert [path for path in files if path.exists()] == []
     assert done.status == (-INT if end == "hurry" else -TERM)
+
+
+def test_a_stream_that_cannot_be_flushed(program) -> None:
+    """Whatever a stream of the program's own raises, our end at interpreter exit goes
+    on, and says nothing of it."""
+    done = program(
+        """
+        import atexit
+        class Tee:
+            broken = True
+            def write(self, text): return len(text)
+            def flush(self):
+                if self.broken:
+                    raise RuntimeError("not now")
+        sys.stdout = Tee()
+        atexit.register(setattr, Tee, "broken", False)  # after ours
+        killer = GracefulKiller((), grace=LIMIT)
+        killer.stop()
+        killer.exit()
+        """
+    ).finish()
+
+    assert (done.status, done.err) == (0, "")
