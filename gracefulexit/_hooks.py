@@ -100,7 +100,7 @@ class Hooks:
                     return  # by one of them, and who runs them goes on
                 self._exiting = me
             # Again for those that they register; not in a child that one has forked.
-            while self._exiting is me and (jobs := self._take_exit()):
+            while jobs := self._take_exit(me):
                 begin()
                 for job in jobs:
                     self._run_exit(job)
@@ -108,9 +108,13 @@ class Hooks:
             if self._exiting is me:
                 self._exiting = None
 
-    def _take_exit(self) -> list[Job]:
+    def _take_exit(self, me: object) -> list[Job]:
         with self._lock:
+            if self._exiting is not me:
+                return []
             jobs = self._at_exit[::-1]
+            if not jobs:
+                self._exiting = None  # who registers one from now on runs it
             self._at_exit.clear()
             self._called += jobs
         return jobs

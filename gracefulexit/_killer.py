@@ -399,6 +399,9 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             f"on_exit hook {_checks.describe(func)}", lambda: func(*args, **kwargs)
         )
         self._hooks.on_exit(job)
+        if self._closed:
+            # Since we looked, and after close() did for the last time.
+            self._run_on_exit()
         return func
 
     def add(

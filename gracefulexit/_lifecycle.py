@@ -184,16 +184,20 @@ class Lifecycle(_core.Flag):
         self._ending = self._ending or linger
         if self.kill_now:
             self._tell()
-        self._hooks.run_exit(functools.partial(self._timeline.begin, ON_EXIT))
+        self._run_on_exit()
         if self._ending and self.kill_now:
             self._timeline.begin(EXIT)
         else:
             self._timeline.end()
         _core.insist(self._give_back)
+        self._run_on_exit()  # those that were registered meanwhile
         blocked = self._blocked.pop(threading.get_ident(), None)
         if blocked:
             pthread_sigmask(SIG_BLOCK, blocked)
         process.join_retired()
+
+    def _run_on_exit(self) -> None:
+        self._hooks.run_exit(functools.partial(self._timeline.begin, ON_EXIT))
 
     def _give_back(self) -> None:
         """May be interrupted and called again; see _core.insist()."""

@@ -269,3 +269,28 @@ def test_a_hook_that_a_hook_registers_is_awaited(passes) -> None:
         equal(["later", "exit"], ran)
         """
     )
+
+
+def test_an_on_exit_hook_at_the_moment_of_close(passes) -> None:
+    """Each that on_exit() has taken runs once, also while another thread closes."""
+    passes(
+        """
+        sys.setswitchinterval(1e-6)
+        for n in range(300):
+            killer = GracefulKiller(())
+            taken, ran = [], []
+            begin = threading.Barrier(2)
+            def register():
+                begin.wait()
+                with contextlib.suppress(RuntimeError):
+                    for i in range(1000):
+                        killer.on_exit(ran.append, i)
+                        taken.append(i)
+            registers = threading.Thread(target=register)
+            registers.start()
+            begin.wait()
+            killer.close()
+            registers.join()
+            equal(taken, sorted(ran))
+        """
+    )
