@@ -27,21 +27,22 @@ class GracefulExit(SystemExit):
         status: int = 0,
         *,
         signum: int = 0,
-        _die_at_exit: Callable[[int], None] | None = None,
+        _at_end: Callable[[int], None] | None = None,
     ) -> None:
-        """`signum`: die of it; `_die_at_exit` arranges that (given by the package,
-        so that this module needs no other)."""
+        """`signum`: die of it; `_at_end` is called with that number, or 0, when the
+        interpreter ends by this (given by the package, so that this module needs no
+        other)."""
         super().__init__(status)
         self.reason = reason
         self._status = status
         self._signum = signum
-        self._die_at_exit = _die_at_exit
+        self._at_end = _at_end
 
     @property
     def code(self) -> int:
         """The exit status as a number; 128 + n for a death by signal n."""
-        if self._signum and self._die_at_exit is not None and _read_by_interpreter():
-            self._die_at_exit(self._signum)
+        if self._at_end is not None and _read_by_interpreter():
+            self._at_end(self._signum)
         return self._status
 
     @code.setter

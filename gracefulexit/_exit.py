@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
 from . import _core
 from ._errors import GracefulExit
@@ -40,9 +41,21 @@ class Exit:
                 self._ender = ender
 
     def exception(
-        self, reason: SignalInfo | None, status: ExitStatus, *, failed: bool = False
+        self,
+        reason: SignalInfo | None,
+        status: ExitStatus,
+        *,
+        failed: bool = False,
+        at_end: Callable[[], None] = lambda: None,
     ) -> SystemExit:
-        """What ends the calling thread for this reason; in main, the program."""
+        """What ends the calling thread for this reason; in main, the program. `at_end`
+        is called when the interpreter ends by it."""
+
+        def end(signum: int) -> None:
+            if signum:
+                _die_at_exit(signum)
+            at_end()
+
         code, signum = code_and_signal(reason, status, failed)
         if not in_main_thread() or Ender.needed():
             # threading prints a traceback for every subclass of SystemExit; it is
@@ -52,7 +65,7 @@ class Exit:
             plain = SystemExit(code)
             plain.reason = reason  # type: ignore[attr-defined]
             return plain
-        return GracefulExit(reason, code, signum=signum, _die_at_exit=_die_at_exit)
+        return GracefulExit(reason, code, signum=signum, _at_end=end)
 
     def of_default(self, reason: SignalInfo | None, signum: int) -> SystemExit:
         """What ends main by a signal of default disposition that was held."""
@@ -61,7 +74,7 @@ class Exit:
             self.ends_by = signum
             _die_at_exit(signum)
 
-        return GracefulExit(reason, 128 + signum, signum=signum, _die_at_exit=die)
+        return GracefulExit(reason, 128 + signum, signum=signum, _at_end=die)
 
     def choose_for_main(
         self, reason: SignalInfo, status: ExitStatus, failed: bool

@@ -362,11 +362,10 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             status = process.exit_status
             self._finish(ending=True)
         elif self._last_reason is not None and in_main_thread():
-            # The deadline that close() gave back.
-            process.end_by(self, self._last_deadline, self._last_reason)
+            self._take_deadline_again()
         if not stopped:
             raise SystemExit(int(self._failed))
-        raise process.exit_exception(self.reason, status, failed=self._failed)
+        raise process.exit.exception(self.reason, status, failed=self._failed)
 
     # ---- hooks and workers --------------------------------------------------
 

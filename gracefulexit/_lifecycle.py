@@ -223,7 +223,15 @@ class Lifecycle(_core.Flag):
     def _exception(self) -> SystemExit:
         # The oldest live one's; of those that are closed, our own.
         status = process.exit_status if process.killers else self.exit_status
-        return process.exit_exception(self._why(), status, failed=self._failed)
+        return process.exit.exception(
+            self._why(), status, failed=self._failed, at_end=self._take_deadline_again
+        )
+
+    def _take_deadline_again(self) -> None:
+        """The program ends, and close() has given it back. If the killer is still
+        open, it is kept at interpreter exit."""
+        if self._closed and self._last_reason is not None:
+            process.end_by(self, self._last_deadline, self._last_reason)
 
     # ---- in a forked child --------------------------------------------------
 

@@ -426,13 +426,7 @@ class Process:
 
     def refusal(self) -> SystemExit:
         """For who wants to open a section while the process is being ended."""
-        return self.exit_exception(self.reason, self.exit_status)
-
-    def exit_exception(
-        self, reason: SignalInfo | None, status: ExitStatus, *, failed: bool = False
-    ) -> SystemExit:
-        """What ends the calling thread for this reason; in main, the program."""
-        return self.exit.exception(reason, status, failed=failed)
+        return self.exit.exception(self.reason, self.exit_status)
 
     # ---- the stop -----------------------------------------------------------
 

@@ -44,6 +44,33 @@ def test_exit_after_the_block(program, stuck: str) -> None:
     assert child.finish().status == -TERM
 
 
+@pytest.mark.parametrize("stuck", ["thread", "atexit", "finalisation"])
+@pytest.mark.parametrize("way", ["raises", "checkpoint", "plain checkpoint"])
+def test_unwound_without_exit(program, stuck: str, way: str) -> None:
+    """The interpreter ends by a GracefulExit of the block, or of after it."""
+    child = program(
+        """
+        never = threading.Event()
+        killer = GracefulKiller(
+            grace=0.3, raises=GracefulExit if sys.argv[2] == "raises" else None
+        )
+        exec(sys.argv[1])
+        print("ready", flush=True)
+        with killer:
+            killer.wait()
+            while sys.argv[2] != "plain checkpoint":
+                killer.checkpoint()
+        killer.checkpoint()
+        """,
+        STUCK_AT_EXIT[stuck],
+        way,
+    )
+    child.wait_line("ready")
+    child.signal(TERM)
+
+    assert child.finish().status == -TERM
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

@@ -31,7 +31,7 @@ def test_attributes() -> None:
 def test_only_the_interpreter_makes_it_die() -> None:
     """Reading `code` from Python arranges nothing."""
     arranged: list[int] = []
-    error = GracefulExit(REASON, 143, signum=15, _die_at_exit=arranged.append)
+    error = GracefulExit(REASON, 143, signum=15, _at_end=arranged.append)
 
     assert error.code == 143
     assert getattr(error, "code") == 143  # noqa: B009
