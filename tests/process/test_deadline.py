@@ -110,7 +110,7 @@ def test_stragglers_are_named_before_the_end(program) -> None:
     sections and hooks."""
     child = program(
         """
-        killer = GracefulKiller(grace=3.0)
+        killer = GracefulKiller(grace=15)
         never = threading.Event()
         def stuck_here(): never.wait()
         class Stuck(Worker):
@@ -402,7 +402,7 @@ def test_section_cut_at_the_deadline(program) -> None:
     """A section that is still open at the deadline is cut: the deadline is yours."""
     child = program(
         """
-        killer = GracefulKiller(grace=3.0)
+        killer = GracefulKiller(grace=15)
         with TerminateProtected(name="ledger"):
             print("ready", flush=True)
             threading.Event().wait()
