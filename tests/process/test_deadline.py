@@ -91,7 +91,7 @@ def test_nothing_printed_is_lost_at_the_deadline(program) -> None:
     """What print() has buffered is written before the forced end."""
     child = program(
         """
-        killer = GracefulKiller(grace=0.5)
+        killer = GracefulKiller(grace=10)
         print("ready", flush=True)
         print("buffered")
         time.sleep(1000)
