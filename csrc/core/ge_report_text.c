@@ -231,7 +231,7 @@ say_threads(const struct ge_own *out, bool (*go_on)(void))
 {
     /* inode, offset (8 bytes each), length (2), type (1), name; kernel's. */
     enum { LENGTH_AT = 16, NAME_AT = 19 };
-    char entries[MOST_THREADS * 24 + 64];
+    char entries[(MOST_THREADS + 2) * 32]; /* with . and .. */
     size_t n = list_threads(entries, sizeof entries);
 
     for (size_t at = 0; at + NAME_AT < n;) {

@@ -74,7 +74,7 @@ earlier(int64_t a, int64_t b)
 static int64_t
 turn(void)
 {
-    int64_t now = ge_now();
+    int64_t now = ge_now(), deadline = ge_deadline();
     int64_t until = ge__nudge_again(now);
 
     if (ge_state() != GE_RUNNING) {
@@ -83,11 +83,11 @@ turn(void)
          * when it has. Nobody sleeps there for long now, so this is cheap. */
         ge__latch_wake(GE_AT_STOP);
     }
-    if (ge_deadline() <= now) {
+    if (deadline <= now) {
         ge_end();
     }
-    if (ge_deadline() != GE_NEVER) {
-        until = earlier(until, earlier(ge_deadline(), now + TICK));
+    if (deadline != GE_NEVER) {
+        until = earlier(until, earlier(deadline, now + TICK));
     }
     until = earlier(until, ge__report_turn(now));
     if (ge_state() == GE_HURRY) {
