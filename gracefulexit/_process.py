@@ -24,7 +24,7 @@ from . import _core
 from ._delivery import Delivery
 from ._dispatcher import Dispatcher
 from ._dump import Dump
-from ._early import flush, last_words
+from ._early import flush
 from ._errors import GracefulExit
 from ._exit import Exit, ExitStatus, for_core
 from ._forks import forked_by_library
@@ -39,9 +39,6 @@ from ._teller import Teller
 
 log = logging.getLogger("gracefulexit")
 
-# Seconds before the deadline for what an early end still does; in a short grace a
-# twentieth of it. A pool or manager needs most of a second on a busy machine.
-LAST_WORDS = 1.0
 JOIN_LIMIT = 2.0  # seconds for threads of ours, which are never busy for long
 
 
@@ -540,7 +537,7 @@ class Process:
         reason = self.reason
         if stopping and reason is not None:
             waits.append(self._teller.stragglers(now, reason, self._stragglers))
-            waits.append(self._last_words(reason.when))
+            waits.append(self._teller.last_words(reason.when))
         if self._teller.unarmed():
             # Not while main is giving it back at this moment.
             with self.lock:
@@ -553,20 +550,6 @@ class Process:
         found = [s for k in waiting for s in k._stragglers(now)]
         known = {i for k in waiting for i in k._registered()}
         return describe(found, known, now)
-
-    def _last_words(self, when: float) -> float | None:
-        """Shortly before the deadline, which waits for nothing; seconds until then."""
-        deadline = _core.deadline()
-        if deadline is None:
-            return None
-        now = time.monotonic()
-        at = deadline - min(LAST_WORDS, (deadline - when) / 20)
-        if now < at:
-            self._teller.again("last words")  # extend() may have moved it
-            return at - now
-        if self._teller.once("last words"):
-            last_words(0.8 * (deadline - now))  # its own last step, too, is before
-        return None
 
     def _expire(self, now: float) -> float | None:
         """Sections over their timeout hold nothing up any more; seconds until the

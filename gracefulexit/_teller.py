@@ -20,6 +20,9 @@ log = logging.getLogger("gracefulexit")
 
 # Parts of the grace that are left when the stragglers are told of.
 LOOKS = (1 / 5, 1 / 20)
+# Seconds before the deadline for what an early end still does; in a short grace a
+# twentieth of it. A pool or manager needs most of a second on a busy machine.
+LAST_WORDS = 1.0
 
 
 class Teller:
@@ -105,6 +108,20 @@ class Teller:
                 max(0.0, deadline - time.monotonic()),
                 "\n".join(fresh),
             )
+
+    def last_words(self, when: float) -> float | None:
+        """Shortly before the deadline, which waits for nothing; seconds until then."""
+        deadline = _core.deadline()
+        if deadline is None:
+            return None
+        now = time.monotonic()
+        at = deadline - min(LAST_WORDS, (deadline - when) / 20)
+        if now < at:
+            self.again("last words")  # extend() may have moved it
+            return at - now
+        if self.once("last words"):
+            last_words(0.8 * (deadline - now))  # its own last step, too, is before
+        return None
 
     def taken_over(self, signums: Iterable[int]) -> None:
         """One line for all: who takes one mostly takes several at once."""
