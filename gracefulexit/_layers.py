@@ -33,6 +33,8 @@ from typing import Any
 
 from . import _core
 
+on_python_signal = _core.on_python_signal
+
 # The values of Python's table: a callable, SIG_DFL, SIG_IGN, or None for a
 # handler that C code installed.
 Handler = Any
@@ -191,7 +193,7 @@ class Layers:
             # Remembered first: signal.signal() runs due handlers, ours maybe.
             self.previous[signum] = there
             _core.cover(signum, set_python_table, on_python_signal)
-            late = _core.took(signum)
+            late = _core.late(signum)
         self.laid.add(signum)
         _core.lay(signum)
         if late:
@@ -246,19 +248,16 @@ class Layers:
         return None if there is signal.SIG_DFL and _core.foreign(signum) else there
 
 
-layers = Layers()
-
-
-def on_python_signal(signum: int, frame: FrameType | None) -> None:
+def _heard(signum: int, frame: FrameType | None, passed_on: bool) -> None:
     """Layer 1. Runs in the main thread, as any Python handler.
 
     Called for a signal that the C handler passed on because somebody asked for
-    an exception or a chain (the core knows: `took`), or for one that came past
-    the C handler: layer 2 was wiped, or _thread.interrupt_main().
+    an exception or a chain, or for one that came past the C handler: layer 2 was
+    wiped, or _thread.interrupt_main().
     """
     with layers.lock:
         layers.adopt()
-    if not _core.took(signum):
+    if not passed_on:
         if not _core.forward(signum):
             _act_as_previous(signum, frame)
             return
@@ -280,6 +279,10 @@ def _act_as_previous(signum: int, frame: FrameType | None) -> None:
     elif owner is not signal.SIG_IGN:
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
+
+
+layers = Layers()
+_core.hear(_heard)
 
 
 def is_ignored(signum: int) -> bool:

@@ -164,14 +164,14 @@ bool ge_covered(int signum);
 void ge_nudge(int signum);
 
 /* Send no nudge until the call with `on` false, and none is on its way when
- * this returns: somebody is about to change the kernel's table by a call that
- * does not know of us (CPython's signal.signal()), and a nudge would be taken
- * for a real signal. Call from: the main thread, not nested. */
+ * this returns: CPython's signal.signal() is about to change the kernel's
+ * table, and would take a nudge for a real signal.
+ * Call from: the main thread, not nested. */
 void ge_nudge_bar(int signum, bool on);
 
-/* Mark the signal as waiting for the main thread and wake it, again and again
- * until ge_took(), without counting anything. What main then runs is the
- * caller's affair. Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
+/* Mark the signal as waiting for main and wake it, again and again until
+ * ge_took(); counts nothing. What main then runs is the caller's affair.
+ * Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
 int ge_trip(int signum);
 
 /* ---- flags, waiters -------------------------------------------------------

@@ -66,6 +66,8 @@ ge_fork_child(unsigned sections)
         atomic_store(&ge__mailbox.signals[s].ringed, 0);
         atomic_store(&ge__mailbox.signals[s].covered, false);
         atomic_store(&ge__mailbox.signals[s].nudged, 0);
+        atomic_store(&ge__mailbox.signals[s].passes, 0);
+        atomic_store(&ge__mailbox.signals[s].passing, 0);
         ge__record_clear(&ge__mailbox.signals[s].first);
         ge__record_clear(&ge__mailbox.signals[s].last);
     }

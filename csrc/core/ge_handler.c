@@ -203,9 +203,13 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     ge__leave(side);
     /* Other people's functions run after the mailbox was left: one that jumps
      * out of the handler would otherwise be waited for for ever. */
-    ge__pass_call(first, first_flags, signum, info, context);
-    if (second != first) {
+    if (first != second) {
+        ge__pass_call(first, first_flags, signum, info, context);
+    }
+    if (second != (uintptr_t)SIG_DFL) {
+        ge_pass_begin(signum);
         ge__pass_call(second, second_flags, signum, info, context);
+        ge_pass_end(signum);
     }
     if (wake_main) {
         /* After CPython's handler has noted the signal: a main thread that is

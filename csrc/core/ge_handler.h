@@ -25,6 +25,8 @@ struct ge__signal {
     atomic_uint ringed; /* so many rings want it */
     atomic_uint held;
     atomic_uint trip;   /* 1: the main thread has yet to take it */
+    atomic_uint passes; /* to the handler beneath, since ge_passed() */
+    atomic_int passing; /* of those, the ones that have not returned */
     atomic_uint nudged; /* 1: a pthread_kill() of ours is on its way to main */
     struct ge__action original; /* to give back to */
     struct ge__action beneath;  /* what our handler was laid over last */

@@ -58,3 +58,20 @@ ge__pass_default(int signum)
     (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     (void)kill(getpid(), signum);
 }
+
+void
+ge_pass_begin(int signum)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+
+    /* In this order: ge_passed() takes the count and then waits for who is in
+     * it. */
+    atomic_fetch_add(&s->passing, 1);
+    atomic_fetch_add(&s->passes, 1);
+}
+
+void
+ge_pass_end(int signum)
+{
+    atomic_fetch_sub(&ge__mailbox.signals[signum].passing, 1);
+}

@@ -1,4 +1,5 @@
-/* Passing a signal on to whom it belongs. Async-signal-safe throughout. */
+/* Passing a signal on to whom it belongs. Async-signal-safe, where a comment
+ * does not say otherwise. */
 #ifndef GE_PASS_H
 #define GE_PASS_H
 
@@ -18,5 +19,14 @@ void ge__pass_call(uintptr_t function, int flags, int signum, siginfo_t *info,
 
 /* Have the kernel do what it does without a handler. */
 void ge__pass_default(int signum);
+
+/* Around what makes the handler beneath ours run: ours does it, others after
+ * ge_trip(). Call from: any thread, a handler too. */
+void ge_pass_begin(int signum);
+void ge_pass_end(int signum);
+
+/* How many began since the last call, and have ended now (waits 1 s at most).
+ * Call from: the main thread; not from a handler. */
+unsigned ge_passed(int signum);
 
 #endif

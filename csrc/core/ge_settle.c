@@ -1,9 +1,10 @@
-/* Waiting for a nudge to arrive; see ge_nudge.h. A file of its own because it
- * does what a handler may not. */
+/* Waiting for what is on its way to main; see ge_nudge.h for the nudge. A file
+ * of its own because it does what a handler may not. */
 #include "ge_platform.h"
 
 #include "ge_handler.h"
 #include "ge_nudge.h"
+#include "ge_pass.h"
 
 #include <sched.h>
 
@@ -43,4 +44,17 @@ ge__nudge_settle(int signum)
             (void)sched_yield();
         }
     }
+}
+
+unsigned
+ge_passed(int signum)
+{
+    struct ge__signal *s = &ge__mailbox.signals[signum];
+    int64_t until = ge_now() + GE_NS_PER_S;
+    unsigned passes = atomic_exchange(&s->passes, 0);
+
+    while (atomic_load(&s->passing) > 0 && ge_now() < until) {
+        (void)sched_yield();
+    }
+    return passes;
 }

@@ -54,6 +54,7 @@ PyObject *gepy_info(const struct ge_info *info);
 
 /* One table of functions for each subject; module.c joins them. */
 extern PyMethodDef gepy_signal_methods[];
+extern PyMethodDef gepy_called_methods[];
 extern PyMethodDef gepy_watch_methods[];
 extern PyMethodDef gepy_fds_methods[];
 extern PyMethodDef gepy_end_methods[];
@@ -77,6 +78,10 @@ extern PyType_Spec gepy_ring_spec;
 
 /* end.c: have main call it between two bytecodes. 0, or -1: no room. */
 int gepy_in_main_soon(PyObject *callable);
+
+/* called.c: have CPython call layer 1. False: the signal has no GE_ROLE_TRIP.
+ */
+bool gepy_trip(int signum);
 
 /* insist.c */
 

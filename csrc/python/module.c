@@ -65,6 +65,7 @@ core_exec(PyObject *module)
         }
     }
     if (PyModule_AddFunctions(module, gepy_signal_methods) < 0 ||
+        PyModule_AddFunctions(module, gepy_called_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_watch_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_fds_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_end_methods) < 0 ||

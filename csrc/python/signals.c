@@ -185,12 +185,9 @@ trip(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O&|O:trip", gepy_signum, &signum, &func)) {
         return NULL;
     }
-    if (ge_trip(signum) < 0) {
+    if (!gepy_trip(signum)) {
         Py_RETURN_FALSE;
     }
-    /* After the mark: a handler that runs without it takes the call for a
-     * signal that has come past us. */
-    (void)PyErr_SetInterruptEx(signum);
     /* Main runs handlers before pending calls; no Python is between these. */
     if (func != Py_None) {
         (void)gepy_in_main_soon(func);

@@ -1,0 +1,154 @@
+/* Layer 1: what Python's table of handlers shows, and CPython calls in main.
+ *
+ * CPython has one mark a signal for "came", our handler one for "passed on",
+ * and two handlers may run at once. Then one call is for both, and another may
+ * follow that nobody is behind:
+ *
+ *   thread:  marks, is preempted
+ *   main:    its handler marks, CPython calls layer 1, which takes both marks
+ *   thread:  tells CPython, which calls layer 1 again, and finds no mark
+ *
+ * That one must not be taken for a signal that came past our handler, and be
+ * counted again. So the handler says before it tells CPython that it will, and
+ * layer 1 counts: where there are more passes than calls, what CPython has
+ * noted since is run here, for nothing.
+ *
+ * In C, or CPython calls it a second time before the first call has looked. */
+#include "gepy.h"
+
+#include "../core/ge_pass.h"
+
+/* Main's alone. */
+static bool absorbing[GE_NSIG];
+
+/* By hear(), for the life of the process. */
+static PyObject *heard;
+
+/* Have CPython call layer 1 for what it has noted. Other signals' handlers run
+ * as well, and may raise. */
+static bool
+absorb(int signum)
+{
+    bool ok;
+
+    absorbing[signum] = true;
+    ok = PyErr_CheckSignals() == 0;
+    absorbing[signum] = false;
+    return ok;
+}
+
+bool
+gepy_trip(int signum)
+{
+    if (ge_trip(signum) < 0) {
+        return false;
+    }
+    /* After the mark, as the handler does. */
+    ge_pass_begin(signum);
+    (void)PyErr_SetInterruptEx(signum);
+    ge_pass_end(signum);
+    return true;
+}
+
+enum news {
+    PASSED_ON, /* by our handler */
+    STALE,     /* a call before was told of it */
+    NOT_OURS,  /* came past our handler */
+    RAISED
+};
+
+/* `calls`: of CPython's, that this is about. */
+static enum news
+look(int signum, unsigned calls)
+{
+    bool took = false, passed = false;
+
+    for (;;) {
+        /* In this order: a mark that comes between the two has its pass later,
+         * and the call of that finds a pass without a mark. */
+        unsigned passes = ge_passed(signum);
+
+        took = ge_took(signum) || took;
+        passed = passed || passes > 0;
+        if (passes <= calls) {
+            return took ? PASSED_ON : passed ? STALE : NOT_OURS;
+        }
+        calls = 0;
+        if (!absorb(signum)) {
+            if (took) {
+                (void)gepy_trip(signum); /* nobody has been told yet */
+            }
+            return RAISED;
+        }
+    }
+}
+
+PyDoc_STRVAR(late_doc,
+             "late(signum, /)\n--\n\n"
+             "Main has just laid layer 1; was there a signal before that?");
+
+static PyObject *
+late(PyObject *module, PyObject *arg)
+{
+    int signum;
+    enum news news;
+
+    (void)module;
+    if (!gepy_signum(arg, &signum)) {
+        return NULL;
+    }
+    news = look(signum, 0);
+    return news == RAISED ? NULL : PyBool_FromLong(news == PASSED_ON);
+}
+
+PyDoc_STRVAR(
+    hear_doc,
+    "hear(func, /)\n--\n\n"
+    "What layer 1 calls: func(signum, frame, passed_on). passed_on: the\n"
+    "C handler has accepted the signal.");
+
+static PyObject *
+hear(PyObject *module, PyObject *func)
+{
+    (void)module;
+    Py_XSETREF(heard, Py_NewRef(func));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(on_python_signal_doc,
+             "on_python_signal(signum, frame, /)\n--\n\n"
+             "gracefulexit hears this signal; see signal.getsignal().");
+
+static PyObject *
+on_python_signal(PyObject *module, PyObject *args)
+{
+    PyObject *number, *frame;
+    enum news news;
+    int signum;
+
+    (void)module;
+    if (!PyArg_UnpackTuple(args, "on_python_signal", 2, 2, &number, &frame) ||
+        !gepy_signum(number, &signum)) {
+        return NULL;
+    }
+    if (absorbing[signum]) {
+        Py_RETURN_NONE;
+    }
+    news = look(signum, 1);
+    if (news == RAISED) {
+        return NULL;
+    }
+    if (news == STALE || heard == NULL) {
+        Py_RETURN_NONE;
+    }
+    return PyObject_CallFunctionObjArgs(
+        heard, number, frame, news == PASSED_ON ? Py_True : Py_False, NULL);
+}
+
+PyMethodDef gepy_called_methods[] = {
+    { "late", late, METH_O, late_doc },
+    { "hear", hear, METH_O, hear_doc },
+    { "on_python_signal", on_python_signal, METH_VARARGS,
+      on_python_signal_doc },
+    { NULL, NULL, 0, NULL },
+};

@@ -1,0 +1,108 @@
+"""A signal that is passed on to CPython's handler counts once, also where two handlers
+run at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ccompile import shared_library
+from child_process import Finished
+
+HARNESS = Path(__file__).resolve().parents[1] / "harness"
+
+
+def test_one_handler_between_its_mark_and_cpython(
+    passes: Callable[..., Finished], tmp_path: Path
+) -> None:
+    """Main has been told of both signals when the slower handler calls CPython's."""
+    passes(
+        """
+        import ctypes
+        main = threading.main_thread()
+        slow, go = os.pipe()
+        library = ctypes.CDLL(sys.argv[1])
+        equal(0, library.slow_handler(int(SIGTERM), slow))
+        told = []
+        class Mine(Exception):
+            def __init__(self):
+                told.append(self)
+        killer = GracefulKiller(raises=Mine, chain=True)
+
+        kill = ctypes.CDLL(None).pthread_kill  # Python's own keeps the lock
+        kill.argtypes = (ctypes.c_ulong, ctypes.c_int)
+        def shoot_myself():
+            kill(threading.get_ident(), SIGTERM)
+        shooter = threading.Thread(target=shoot_myself)
+        try:
+            shooter.start()
+            until(lambda: killer.counts[SIGTERM] == 1, "the handler in the thread")
+            send(SIGTERM)
+            until(lambda: False, "raised")
+        except Mine:
+            pass
+        equal(2, killer.counts[SIGTERM])
+        os.write(go, b"1")
+        shooter.join()
+        equal(2, killer.counts[SIGTERM])
+
+        # What comes past the C handler still counts.
+        import _thread
+        _thread.interrupt_main(SIGTERM)
+        until(lambda: killer.counts[SIGTERM] == 3, "the one from CPython")
+        equal(1, len(told))
+        killer.close()
+        """,
+        shared_library(HARNESS / "slow_handler.c", tmp_path),
+    )
+
+
+ROUNDS = 150
+
+
+@pytest.mark.parametrize("busy", [0, 2])
+def test_signals_one_after_the_other(
+    passes: Callable[..., Finished], busy: int
+) -> None:
+    """Each is sent when the one before has been counted, to a main thread that is
+    just being told of that."""
+    passes(
+        """
+        rounds, busy = map(int, sys.argv[1:])
+        class Mine(Exception): pass
+        done = False
+        def spin():
+            while not done:
+                pass
+        def shoot(killer):
+            for n in range(1, 11):
+                send(SIGTERM)
+                until(lambda: killer.counts[SIGTERM] >= n, "the next")
+                equal(n, killer.counts[SIGTERM])
+            counted.append(killer)
+        for _ in range(busy):
+            threading.Thread(target=spin, daemon=True).start()
+        for n in range(rounds):
+            counted = []
+            killer = GracefulKiller(raises=Mine, escalate=())
+            shooter = threading.Thread(target=shoot, args=(killer,))
+            raised = 0
+            try:
+                try:
+                    shooter.start()
+                    shooter.join()
+                except Mine:
+                    raised += 1
+                shooter.join()
+            except Mine:
+                raised += 1
+            equal([killer], counted)
+            equal(10, killer.counts[SIGTERM])
+            killer.close()
+            equal(1, raised)
+        done = True
+        """,
+        ROUNDS,
+        busy,
+    )
