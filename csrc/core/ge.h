@@ -193,8 +193,14 @@ void ge_cell_remove(struct ge_cell *cell);
 
 /* The places to sleep natively: everybody who waits for the stop, the one who
  * wants to hear of every change, who wants to open a section, the reporter. */
-enum ge_where { GE_AT_STOP, GE_AT_NEWS, GE_AT_GATE, GE_AT_REPORT };
-#define GE_PLACES 4
+enum ge_where {
+    GE_AT_STOP,
+    GE_AT_NEWS,
+    GE_AT_GATE,
+    GE_AT_REPORT,
+    GE_IN_TURN /* at the stop, too: those who all need one lock next */
+};
+#define GE_PLACES 5
 
 /* The number to give to ge_wait(). Read it before you look whether there is
  * a reason to sleep. Call from: any thread. */
@@ -206,6 +212,10 @@ int ge_wait(enum ge_where where, unsigned seen, int64_t until);
 
 /* Wake all who wait there, for a reason of the caller's own. */
 void ge_wake_all(enum ge_where where);
+
+/* Of those at GE_IN_TURN the stop wakes the first; whoever has the lock then
+ * wakes the next one by this. One who does not holds nobody up for long. */
+void ge_wake_next(void);
 
 /* ---- wake-up descriptors --------------------------------------------------
  */

@@ -117,6 +117,7 @@ step(unsigned roles, const struct ge_info *info)
         atomic_fetch_add(&ge__mailbox.stops, 1);
         /* Before the watcher, who wakes the dispatcher too: that would take
          * the GIL first, and a worker had to wait for it. */
+        ge__latch_rouse_turn();
         ge__latch_rouse(GE_AT_STOP);
     }
     poke();

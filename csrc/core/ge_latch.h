@@ -17,12 +17,22 @@ void ge__latch_wake(enum ge_where where);
  */
 #if GE_HAVE_FUTEX
 void ge__latch_rouse(enum ge_where where);
+void ge__latch_rouse_turn(void); /* the first at GE_IN_TURN */
 #else /* a condition variable is not for handlers: the watcher does it */
 static inline void
 ge__latch_rouse(enum ge_where where)
 {
     (void)where;
 }
+
+static inline void
+ge__latch_rouse_turn(void)
+{
+}
 #endif
+
+/* The watcher's part in waking those at GE_IN_TURN, at each of its turns while
+ * stopping. Returns when to look again. */
+int64_t ge__latch_pace(int64_t now);
 
 #endif

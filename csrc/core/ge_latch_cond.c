@@ -23,6 +23,7 @@ static struct latch latches[GE_PLACES] = {
     { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER },
     { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER },
     { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER },
+    { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER },
 };
 
 /* The clock of a condition can only be set when it is made. Under the mutex.
@@ -101,6 +102,20 @@ ge__latch_wake(enum ge_where where)
         (void)pthread_cond_broadcast(&l->cond);
     }
     pthread_mutex_unlock(&l->mutex);
+}
+
+/* A broadcast is one after the other as it is: each needs the mutex. */
+int64_t
+ge__latch_pace(int64_t now)
+{
+    (void)now;
+    ge__latch_wake(GE_IN_TURN);
+    return GE_NEVER;
+}
+
+void
+ge_wake_next(void)
+{
 }
 
 void

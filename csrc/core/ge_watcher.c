@@ -82,6 +82,7 @@ turn(void)
          * the handler may have been preempted before it flipped it. It pokes
          * when it has. Nobody sleeps there for long now, so this is cheap. */
         ge__latch_wake(GE_AT_STOP);
+        until = earlier(until, ge__latch_pace(now));
     }
     if (deadline <= now) {
         ge_end();

@@ -95,7 +95,7 @@ flag_detach(PyObject *op, PyObject *unused)
     (void)unused;
     if (atomic_exchange(&self->attached, false)) {
         ge_cell_remove(&self->cell);
-        ge_wake_all(GE_AT_STOP);
+        ge_wake_all(GE_IN_TURN);
     }
     Py_RETURN_NONE;
 }
@@ -105,6 +105,18 @@ over(struct flag *self)
 {
     return atomic_load(&self->cell.slot) == (void *)Py_True ||
            !atomic_load(&self->attached);
+}
+
+/* The next one gets ready while we run, and finds the interpreter lock free or
+ * about to be; without one they can all run. */
+static void
+wake_next(void)
+{
+#ifdef Py_GIL_DISABLED
+    ge_wake_all(GE_IN_TURN);
+#else
+    ge_wake_next();
+#endif
 }
 
 PyDoc_STRVAR(
@@ -126,14 +138,17 @@ flag_sleep(PyObject *op, PyObject *args)
         return NULL;
     }
     while (rc != -ETIMEDOUT) {
-        unsigned seen = ge_seen(GE_AT_STOP);
+        unsigned seen = ge_seen(GE_IN_TURN);
 
         if (over(self)) {
             break;
         }
         Py_BEGIN_ALLOW_THREADS
-        rc = ge_wait(GE_AT_STOP, seen, until);
+        rc = ge_wait(GE_IN_TURN, seen, until);
         Py_END_ALLOW_THREADS
+        if (over(self)) {
+            wake_next();
+        }
         /* In the main thread: handlers written in Python run here. */
         if (PyErr_CheckSignals() < 0) {
             return NULL;

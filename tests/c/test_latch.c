@@ -153,6 +153,8 @@ a_signal_ends_a_wait_on_a_futex(void)
 struct waiters {
     struct meeting meeting;
     unsigned rounds, number;
+    enum ge_where where;
+    bool wakes_next;
 };
 
 enum { MOST_WAITERS = 12 }; /* more than a handler wakes by itself */
@@ -166,12 +168,15 @@ wait_for_stops(void *arg)
     for (unsigned i = 0; i < w->rounds; i++) {
         meet(&w->meeting, 2 * i, w->number + 1);
         for (;;) {
-            unsigned seen = ge_seen(GE_AT_STOP);
+            unsigned seen = ge_seen(w->where);
 
             if (ge_state() != GE_RUNNING) {
                 break;
             }
-            (void)ge_wait(GE_AT_STOP, seen, GE_NEVER);
+            (void)ge_wait(w->where, seen, GE_NEVER);
+            if (w->wakes_next) {
+                ge_wake_next();
+            }
         }
         meet(&w->meeting, 2 * i + 1, w->number + 1);
     }
@@ -215,6 +220,49 @@ every_waiter_hears_of_every_stop(enum ge_backend backend)
 }
 IN_BOTH(every_waiter_hears_of_every_stop)
 
+static void
+each_wakes_the_next(enum ge_backend backend)
+{
+    static struct waiters many = { .rounds = 400 / CORE_SLOW,
+                                   .number = MOST_WAITERS,
+                                   .where = GE_IN_TURN,
+                                   .wakes_next = true };
+
+    start(backend);
+    stop_them_again_and_again(&many);
+}
+IN_BOTH(each_wakes_the_next)
+
+/* As one does that waits for a lock, or was woken too early. */
+static void
+one_that_wakes_nobody_holds_nobody_up(enum ge_backend backend)
+{
+    static struct waiters many = { .rounds = 100 / CORE_SLOW,
+                                   .number = MOST_WAITERS,
+                                   .where = GE_IN_TURN };
+
+    start(backend);
+    stop_them_again_and_again(&many);
+}
+IN_BOTH(one_that_wakes_nobody_holds_nobody_up)
+
+/* The watcher is for what the chain has missed. */
+static void
+the_chain_needs_no_watcher(void)
+{
+#if GE_HAVE_FUTEX
+    static struct waiters many = { .rounds = 400 / CORE_SLOW,
+                                   .number = MOST_WAITERS,
+                                   .where = GE_IN_TURN,
+                                   .wakes_next = true };
+
+    (void)poll(NULL, 0, 0); /* see start() */
+    stop_them_again_and_again(&many);
+#else
+    CHECK_SKIP("no futex");
+#endif
+}
+
 /* The way through the watcher is for those behind the first few. */
 static void
 the_handler_itself_wakes_the_first(void)
@@ -255,6 +303,11 @@ static const struct check_case cases[] = {
     CASE_WITHIN(every_waiter_hears_of_every_stop_futex, 60),
     CASE_WITHIN(every_waiter_hears_of_every_stop_pipe, 60),
     CASE_WITHIN(the_handler_itself_wakes_the_first, 60),
+    CASE_WITHIN(each_wakes_the_next_futex, 60),
+    CASE_WITHIN(each_wakes_the_next_pipe, 60),
+    CASE_WITHIN(one_that_wakes_nobody_holds_nobody_up_futex, 60),
+    CASE_WITHIN(one_that_wakes_nobody_holds_nobody_up_pipe, 60),
+    CASE_WITHIN(the_chain_needs_no_watcher, 60),
     CASE_WITHIN(every_signal_is_news_futex, 60),
     CASE_WITHIN(every_signal_is_news_pipe, 60),
 };

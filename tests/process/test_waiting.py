@@ -345,3 +345,37 @@ def test_nothing_while_idle(passes, backend: str) -> None:
         """,
         backend,
     )
+
+
+@pytest.mark.slow
+def test_many_waiters(passes, backend: str) -> None:
+    """All of many threads in wait() hear of the stop, though others compute, and
+    though threads come back from it at any moment by a timeout."""
+    passes(
+        """
+        killer = GracefulKiller(backend=sys.argv[1])
+        asleep, heard, computing = threading.Semaphore(0), [], [True]
+        def wait():
+            asleep.release()
+            heard.append(killer.wait())
+        def come_back():
+            asleep.release()
+            while not killer.wait(0.001): pass
+            heard.append(True)
+        def compute():
+            while computing: pass
+        kinds = [*(wait for _ in range(60)), *(come_back for _ in range(4))]
+        threads = [threading.Thread(target=kind) for kind in kinds]
+        for thread in threads: thread.start()
+        for _ in threads: asleep.acquire()
+        computer = threading.Thread(target=compute)
+        computer.start()
+        os.kill(os.getpid(), SIGTERM)
+        for thread in threads: thread.join(LIMIT)
+        computing.clear()
+        computer.join()
+        equal([True] * 64, heard)
+        killer.close()
+        """,
+        backend,
+    )
