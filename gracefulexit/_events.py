@@ -15,6 +15,9 @@ def set_event(event: threading.Event) -> None:
     and main waits for itself."""
     if event.is_set():
         return
+    if not in_main_thread():
+        event.set()
+        return
     done = _thread.allocate_lock()
     done.acquire()
 
@@ -23,10 +26,7 @@ def set_event(event: threading.Event) -> None:
         done.release()
 
     try:
-        if not in_main_thread():
-            run()
-        else:
-            _thread.start_new_thread(run, ())
+        _thread.start_new_thread(run, ())
     except RuntimeError:  # no thread is to be had, or not any more
         run()
     done.acquire()

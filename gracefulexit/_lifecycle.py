@@ -59,6 +59,7 @@ class Lifecycle(_core.Flag):
         # Protects _told: the dispatcher tells, or who closes before it could.
         self._telling = threading.RLock()
         self._told = False
+        self._event_told = False
         self._closed = False
         self._inherited = False
         self._ending = False  # the program ends with it: the deadline holds until then
@@ -113,13 +114,21 @@ class Lifecycle(_core.Flag):
     def _stopping(self) -> bool:
         return self.kill_now
 
+    def _set_event(self) -> bool:
+        """Once: it can be cleared. False: it had been."""
+        fresh = not self._event_told
+        if fresh:
+            set_event(self.event)
+            self._event_told = True
+        return fresh
+
     def _tell(self) -> None:
         with self._telling:
             if self._told:
                 return
             self._told = True
+        self._set_event()
         self._timeline.begin(WORK)
-        set_event(self.event)
         self._stop_fd.wake()
         self._members.tell()
         self._hooks.tell()

@@ -39,6 +39,9 @@ from ._teller import Teller
 
 log = logging.getLogger("gracefulexit")
 
+# Seconds in which those who wait for an event get the interpreter lock: they need
+# some 30 us to wake, and would find it taken for 0.2 ms more.
+GIVE_WAY = 0.0001
 JOIN_LIMIT = 2.0  # seconds for threads of ours, which are never busy for long
 
 
@@ -59,6 +62,7 @@ class Member(Hearer, Protocol):
     def _inherited_by_fork(self, library: bool) -> None: ...
     def _exception(self) -> BaseException: ...
     def _stopping(self) -> bool: ...
+    def _set_event(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -521,8 +525,12 @@ class Process:
         # that was over.
         killers = list(self.killers)
         state = _core.state()
+        # Before all else.
+        fresh = [k for k in killers if k._stopping() and k._set_event()]
         # As of the signal, for the log.
         sections, left = names(), self.remaining()
+        if fresh:
+            time.sleep(GIVE_WAY)
         # Who waits is told before the log, which may block.
         waits = [killer._turn(now, state) for killer in killers]
         stopping = state != _core.RUNNING

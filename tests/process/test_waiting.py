@@ -379,3 +379,21 @@ def test_many_waiters(passes, backend: str) -> None:
         """,
         backend,
     )
+
+
+def test_a_cleared_event_stays_clear(passes) -> None:
+    """The event is set once a stop: clear() by the program holds."""
+    passes(
+        """
+        for _ in range(100):
+            killer = GracefulKiller()
+            told = threading.Event()
+            killer.on_stop(told.set)
+            os.kill(os.getpid(), SIGTERM)
+            equal(True, killer.event.wait(LIMIT))
+            killer.event.clear()
+            equal(True, told.wait(LIMIT))
+            equal(False, killer.event.is_set())
+            killer.close()
+        """
+    )
