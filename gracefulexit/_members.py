@@ -199,7 +199,7 @@ class Joiner:
         return thread
 
     def _run(self) -> None:
-        seen: list[Member] = []
+        seen: set[Member] = set()
         while True:
             todo = [m for m in self._members() if m.started() and m not in seen]
             for member in todo:
@@ -208,7 +208,7 @@ class Joiner:
                 with suppress(BaseException):
                     member.thread.join()
                 member.note_end()
-            seen += todo
+            seen.update(todo)
             if not todo:
                 break
         with self._lock:
