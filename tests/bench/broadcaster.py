@@ -1,11 +1,15 @@
 """Wakes many waiting threads for each line, and prints after how many nanoseconds the
 last of them ran.
 
-    python broadcaster.py ours|event|"ours event" NUMBER
+    python broadcaster.py ours|event|"ours event"|floor NUMBER LIBRARY
+
+They end only when all are awake: the end of a thread needs the interpreter lock, too,
+for longer than its waking.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -40,11 +44,18 @@ def last_awake(
 ) -> int:
     began: list[None] = []
     awake: list[int] = []
+    all_awake, over = threading.Lock(), threading.Lock()
+    all_awake.acquire()
+    over.acquire()
 
     def work() -> None:
         began.append(None)
         wait()
         awake.append(time.monotonic_ns())
+        if len(awake) == number:
+            all_awake.release()
+        with over:
+            pass
 
     threads = [threading.Thread(target=work) for _ in range(number)]
     for thread in threads:
@@ -52,15 +63,21 @@ def last_awake(
     until_asleep(number, began)
     start = time.monotonic_ns()
     wake()
+    all_awake.acquire()
+    over.release()
     for thread in threads:
         thread.join()
     return max(awake) - start
 
 
-def main(way: str, number: str) -> None:
+def main(way: str, number: str, library: str) -> None:
     threading.stack_size(STACK)
     for _ in sys.stdin:
-        if way == "event":
+        if way == "floor":
+            native = ctypes.CDLL(library)  # its calls take the lock once, at their end
+            native.sleepers_begin()
+            took = last_awake(int(number), native.sleep_once, native.wake_sleepers)
+        elif way == "event":
             event = threading.Event()
             took = last_awake(int(number), event.wait, event.set)
         else:

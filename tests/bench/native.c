@@ -1,10 +1,14 @@
 /* What the measured Python programs call by ctypes. */
 #define _GNU_SOURCE
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 static int64_t
 now(void)
@@ -129,4 +133,29 @@ int64_t
 counter_read(void)
 {
     return atomic_load(&runs);
+}
+
+/* Threads that sleep on one futex until all are woken, once a begin. */
+static atomic_uint woken;
+
+void
+sleepers_begin(void)
+{
+    atomic_store(&woken, 0);
+}
+
+void
+sleep_once(void)
+{
+    while (!atomic_load(&woken)) {
+        (void)syscall(SYS_futex, &woken, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    }
+}
+
+void
+wake_sleepers(void)
+{
+    atomic_store(&woken, 1);
+    (void)syscall(SYS_futex, &woken, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
+                  0);
 }
