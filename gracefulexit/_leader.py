@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from ._polling import pidfd_open, readable
 
@@ -185,7 +184,8 @@ def members(group: int) -> Iterator[int]:
 
 def group_of(pid: int) -> int | None:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
     except OSError:
         return None
     # The name before it may have blanks and parentheses.
