@@ -78,4 +78,12 @@ def with_sender(info: SignalInfo) -> SignalInfo:
         return info
     words = cmdline.rstrip(b"\0").split(b"\0")
     line = b" ".join(words).decode("utf-8", "replace").strip()
-    return replace(info, sender=line or None)
+    return replace(info, sender=_in_one_line(line) or None)
+
+
+def _in_one_line(text: str) -> str:
+    # The sender chose it: it must not forge a line of the log, nor reach the terminal
+    # that shows it.
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )

@@ -64,3 +64,20 @@ def test_sender_is_the_command_line() -> None:
     assert info.sender == f"{sys.executable} -c {code}"
     assert with_sender(SignalInfo(15, child.pid)).sender is None
     assert with_sender(info) is info
+
+
+def test_sender_writes_no_line_of_its_own() -> None:
+    """Who may signal us chooses its command line, but not what a log looks like."""
+    code = "print(flush=True); input()"
+    hostile = "x\n2026 CRITICAL root: \x1b[2Jpassword:\r\u202e"
+    command = [sys.executable, "-c", code, hostile]
+    with subprocess.Popen(command, stdin=-1, stdout=-1) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        info = with_sender(SignalInfo(15, child.pid))
+        child.communicate(b"\n")
+
+    written = r"x\n2026 CRITICAL root: \x1b[2Jpassword:\r\u202e"
+    assert info.sender == f"{sys.executable} -c {code} {written}"
+    assert str(info).isprintable()
