@@ -147,9 +147,11 @@ class Sigwait:
                 continue
             sends = name == "pthread_kill"
             call = self._pthread_kill if sends else _core.unmasked
-            self._wrappers.setdefault(
+            ours = self._wrappers.setdefault(
                 there, functools.update_wrapper(functools.partial(call, there), there)
             )
+            if there in os.supports_fd:  # os.execve
+                os.supports_fd.add(ours)
         _replace(self._wrappers)
 
     def _unwrap(self) -> None:
@@ -169,6 +171,7 @@ class Sigwait:
 
     def _restore(self) -> None:
         _replace({ours: there for there, ours in self._wrappers.items()})
+        os.supports_fd.difference_update(self._wrappers.values())
         self._wrappers.clear()
         self._masked.clear()
 

@@ -320,3 +320,18 @@ def test_fork_at_any_moment(passes, where: str, on_fork: str) -> None:
         """,
         on_fork,
     )
+
+
+def test_what_the_functions_can_do(passes) -> None:
+    """os.supports_fd says of the functions that stand in what it says of Python's."""
+    passes(
+        """
+        before = set(os.supports_fd)
+        execve = os.execve
+        with GracefulKiller(backend="sigwait"):
+            assert os.execve is not execve
+            equal({True}, {f in os.supports_fd for f in (os.execve, execve)})
+            equal(False, os.execv in os.supports_fd)
+        equal(before, os.supports_fd)
+        """
+    )
