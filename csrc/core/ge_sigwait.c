@@ -26,20 +26,43 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct taker takers[2];
 static struct taker *present; /* NULL: none */
 
+/* Innermost. Held by the thread while it hands over, and by who ends it over
+ * quit and kick: a kick in between would be one more run of the owner's. */
+static pthread_mutex_t handing = PTHREAD_MUTEX_INITIALIZER;
+
+static int
+first_of(const sigset_t *set)
+{
+    int s = 1;
+
+    while (s < GE_NSIG && sigismember(set, s) != 1) {
+        s++;
+    }
+    return s < GE_NSIG ? s : 0;
+}
+
 /* Who has put himself in our place gets it as from the kernel: the thread
  * unblocks it for a moment, with all others blocked. What came with it in
  * siginfo is lost, and so is the interruption of main's system call, which is
  * the price of this mode. */
 static void
-hand_to_owner(int signum)
+hand_to_owner(struct taker *me, int signum)
 {
     sigset_t one;
 
     (void)sigemptyset(&one);
     (void)sigaddset(&one, signum);
-    (void)pthread_kill(pthread_self(), signum);
-    (void)pthread_sigmask(SIG_UNBLOCK, &one, NULL);
-    (void)pthread_sigmask(SIG_BLOCK, &one, NULL);
+    pthread_mutex_lock(&handing);
+    {
+        /* A kick of this number that is pending by now stands for it: two
+         * real-time signals would not merge. */
+        if (!atomic_load(&me->quit) || signum != first_of(&me->signals)) {
+            (void)pthread_kill(pthread_self(), signum);
+        }
+        (void)pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+        (void)pthread_sigmask(SIG_BLOCK, &one, NULL);
+    }
+    pthread_mutex_unlock(&handing);
 }
 
 /* Nobody else knows this thread, so nobody else sends to it alone. */
@@ -66,21 +89,10 @@ taker_main(void *arg)
             ge_trap_ours(signum)) {
             ge__on_signal(signum, &info, NULL);
         } else {
-            hand_to_owner(signum);
+            hand_to_owner(me, signum);
         }
     }
     return NULL;
-}
-
-static int
-first_of(const sigset_t *set)
-{
-    int s = 1;
-
-    while (s < GE_NSIG && sigismember(set, s) != 1) {
-        s++;
-    }
-    return s < GE_NSIG ? s : 0;
 }
 
 static bool
@@ -97,10 +109,14 @@ within(const sigset_t *small, const sigset_t *big)
 static void
 end(struct taker *taker)
 {
-    atomic_store(&taker->quit, true);
-    /* To the thread alone: it cannot merge with one to the process, which the
-     * next taker finds pending. */
-    (void)pthread_kill(taker->thread, first_of(&taker->signals));
+    pthread_mutex_lock(&handing);
+    {
+        atomic_store(&taker->quit, true);
+        /* To the thread alone: it cannot merge with one to the process, which
+         * the next taker finds pending. */
+        (void)pthread_kill(taker->thread, first_of(&taker->signals));
+    }
+    pthread_mutex_unlock(&handing);
     (void)pthread_join(taker->thread, NULL);
 }
 
@@ -170,6 +186,7 @@ void
 ge__sigwait_fork_child(void)
 {
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    handing = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     present = NULL;
     for (int s = 1; s < GE_NSIG; s++) {
         atomic_store(&ge__mailbox.signals[s].taken, false);

@@ -148,6 +148,55 @@ a_stranger_gets_what_is_his(void)
     CHECK_EQ(0, ge_count(SIGUSR1));
 }
 
+static atomic_uint ending;
+
+/* In the thread, until what ends it is on its way, or was long enough not. */
+static void
+slow_owner(int signum)
+{
+    struct timespec pause = { .tv_nsec = 1000000 };
+    sigset_t pending;
+
+    owner(signum);
+    atomic_store(&ending, 1);
+    for (int i = 0; i < 200; i++) {
+        (void)sigpending(&pending);
+        if (sigismember(&pending, signum) == 1) {
+            break;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* Two real-time signals would not merge. */
+static void
+what_ends_the_thread_is_no_signal_of(int signum)
+{
+    handle(signum, slow_owner);
+    begin(signum, 0);
+    drop(signum);
+    for (unsigned n = 1; n <= 5; n++) {
+        atomic_store(&ending, 0);
+        CHECK_EQ(0, kill(getpid(), signum));
+        WAIT_FOR(atomic_load(&ending) == 1);
+        CHECK_EQ(0, thread_takes(0, 0));
+        CHECK_EQ(n, atomic_load(&owner_runs));
+        CHECK_EQ(0, thread_takes(signum, 0));
+    }
+}
+
+static void
+what_ends_the_thread_reaches_no_stranger(void)
+{
+    what_ends_the_thread_is_no_signal_of(SIGUSR1);
+}
+
+static void
+what_ends_the_thread_is_not_queued_for_one(void)
+{
+    what_ends_the_thread_is_no_signal_of(RT);
+}
+
 /* As when another thread closes a killer while main is in a system call. */
 static void
 the_previous_owner_gets_what_main_still_blocks(void)
@@ -278,6 +327,8 @@ static const struct check_case cases[] = {
     CASE_WITHIN(changing_what_is_taken_loses_nothing, 60),
     CASE_WITHIN(what_is_pending_at_the_end_goes_to_the_handler, 60),
     CASE(a_stranger_gets_what_is_his),
+    CASE(what_ends_the_thread_reaches_no_stranger),
+    CASE(what_ends_the_thread_is_not_queued_for_one),
     CASE(the_previous_owner_gets_what_main_still_blocks),
     CASE(the_default_action_ends_the_process),
     CASE(children_of_fork_are_clean),
