@@ -15,5 +15,5 @@ def get_include() -> str:
     >>> Path(get_include(), "gracefulexit.h").exists()
     True
     """
-    # Not by pathlib, whose import costs each start and end half a millisecond.
+    # Not by pathlib, whose import would cost each start and end.
     return os.path.join(os.path.dirname(__file__), "include")

@@ -56,7 +56,7 @@ class Lifecycle(_core.Flag):
 
     def _forget_stop(self) -> None:
         self._members = Members()
-        # Protects _told: the dispatcher tells, or who closes before it could.
+        # Protects these two: the dispatcher tells, or who closes before it could.
         self._telling = threading.RLock()
         self._told = False
         self._event_told = False
@@ -114,13 +114,12 @@ class Lifecycle(_core.Flag):
     def _stopping(self) -> bool:
         return self.kill_now
 
-    def _set_event(self) -> bool:
-        """Once: it can be cleared. False: it had been."""
-        fresh = not self._event_told
+    def _set_event(self) -> None:
+        """Once: it can be cleared."""
+        with self._telling:
+            fresh, self._event_told = not self._event_told, True
         if fresh:
             set_event(self.event)
-            self._event_told = True
-        return fresh
 
     def _tell(self) -> None:
         with self._telling:

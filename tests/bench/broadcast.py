@@ -1,9 +1,8 @@
 """7. The last of many waiting workers awake, after a stop() or set() in the process.
 
-Each of them needs the interpreter lock once before it runs, and who hands it on wakes
-the next one. So the floor of what Python can do is C that sleeps on one futex, as
-plain C does, and then takes the lock: 0.6 to 0.8 of Event with 16 to 1024 waiters, and
-the aim of 0.3 is out of reach there. With 4096, where that lock has a herd, it is not.
+The workers stay until all are awake: the end of a thread takes longer than its waking.
+Each needs the interpreter lock once before it runs. So there is one more competitor,
+C that sleeps on one futex, as plain C does, and then takes the lock.
 """
 
 from __future__ import annotations
