@@ -193,7 +193,7 @@ class Layers:
             # Remembered first: signal.signal() runs due handlers, ours maybe.
             self.previous[signum] = there
             _core.cover(signum, set_python_table, on_python_signal)
-            late = _core.late(signum)
+            late = _core.took(signum)
         self.laid.add(signum)
         _core.lay(signum)
         if late:

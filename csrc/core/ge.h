@@ -192,14 +192,9 @@ int ge_cell_add(struct ge_cell *cell);
 void ge_cell_remove(struct ge_cell *cell);
 
 /* The places to sleep natively: everybody who waits for the stop, the one who
- * wants to hear of every change, who wants to open a section, the reporter. */
-enum ge_where {
-    GE_AT_STOP,
-    GE_AT_NEWS,
-    GE_AT_GATE,
-    GE_AT_REPORT,
-    GE_IN_TURN /* at the stop, too: those who all need one lock next */
-};
+ * wants to hear of every change, who wants to open a section, the reporter;
+ * and at the stop, too, those who all need one lock next. */
+enum ge_where { GE_AT_STOP, GE_AT_NEWS, GE_AT_GATE, GE_AT_REPORT, GE_IN_TURN };
 #define GE_PLACES 5
 
 /* The number to give to ge_wait(). Read it before you look whether there is

@@ -11,7 +11,8 @@
  * That one must not be taken for a signal that came past our handler, and be
  * counted again. So the handler says before it tells CPython that it will, and
  * layer 1 counts: where there are more passes than calls, what CPython has
- * noted since is run here, for nothing.
+ * noted since is run here, for nothing. It begins at zero whenever layer 1 is
+ * laid: passes of before were for somebody else.
  *
  * In C, or CPython calls it a second time before the first call has looked. */
 #include "gepy.h"
@@ -57,23 +58,26 @@ enum news {
     RAISED
 };
 
-/* `calls`: of CPython's, that this is about. */
 static enum news
-look(int signum, unsigned calls)
+look(int signum)
 {
     bool took = false, passed = false;
 
-    for (;;) {
+    for (unsigned calls = 1;; calls = 0) {
         /* In this order: a mark that comes between the two has its pass later,
          * and the call of that finds a pass without a mark. */
         unsigned passes = ge_passed(signum);
 
         took = ge_took(signum) || took;
+        if (!ge_trap_ours(signum)) {
+            /* Signals come past our handler now. Rather count one twice than
+             * let one be lost. */
+            return took ? PASSED_ON : NOT_OURS;
+        }
         passed = passed || passes > 0;
         if (passes <= calls) {
             return took ? PASSED_ON : passed ? STALE : NOT_OURS;
         }
-        calls = 0;
         if (!absorb(signum)) {
             if (took) {
                 (void)gepy_trip(signum); /* nobody has been told yet */
@@ -81,24 +85,6 @@ look(int signum, unsigned calls)
             return RAISED;
         }
     }
-}
-
-PyDoc_STRVAR(late_doc,
-             "late(signum, /)\n--\n\n"
-             "Main has just laid layer 1; was there a signal before that?");
-
-static PyObject *
-late(PyObject *module, PyObject *arg)
-{
-    int signum;
-    enum news news;
-
-    (void)module;
-    if (!gepy_signum(arg, &signum)) {
-        return NULL;
-    }
-    news = look(signum, 0);
-    return news == RAISED ? NULL : PyBool_FromLong(news == PASSED_ON);
 }
 
 PyDoc_STRVAR(
@@ -134,7 +120,7 @@ on_python_signal(PyObject *module, PyObject *args)
     if (absorbing[signum]) {
         Py_RETURN_NONE;
     }
-    news = look(signum, 1);
+    news = look(signum);
     if (news == RAISED) {
         return NULL;
     }
@@ -146,7 +132,6 @@ on_python_signal(PyObject *module, PyObject *args)
 }
 
 PyMethodDef gepy_called_methods[] = {
-    { "late", late, METH_O, late_doc },
     { "hear", hear, METH_O, hear_doc },
     { "on_python_signal", on_python_signal, METH_VARARGS,
       on_python_signal_doc },

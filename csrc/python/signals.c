@@ -1,6 +1,8 @@
 /* Signals: taking, giving back, counting. */
 #include "gepy.h"
 
+#include "../core/ge_pass.h"
+
 #include <errno.h>
 
 PyDoc_STRVAR(check_doc,
@@ -88,6 +90,7 @@ cover(PyObject *module, PyObject *args)
         return NULL;
     }
     ge_nudge_bar(signum, true);
+    (void)ge_passed(signum);
     result = PyObject_CallFunction(set_python, "iO", signum, handler);
     if (result != NULL) {
         (void)ge_trap_lay(signum, false);

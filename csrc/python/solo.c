@@ -8,6 +8,7 @@
  * else changes anything meanwhile. signal.signal() runs handlers that are due,
  * and they may: they find the truth by `solo_take`, and we look again after
  * it. */
+#include "../core/ge_pass.h"
 #include "section.h"
 
 #define MOST 8 /* signals; sections with more take the long way */
@@ -207,6 +208,7 @@ lay(void)
     idle = false;
     solo.phase = ENTERING;
     for (int i = 0; i < solo.n; i++) {
+        (void)ge_passed(solo.signums[i]);
         if (!change(i, layer1, ge_solo_cover)) {
             return -1;
         }

@@ -201,9 +201,9 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/section.h": {"gepy.h"},
     "python/section.c": {"section.h"},
     "python/entry.c": {"section.h"},
-    "python/solo.c": {"section.h"},
+    "python/solo.c": {"../core/ge_pass.h", "section.h"},
     "python/tasks.c": {"section.h"},
-    "python/signals.c": {"gepy.h"},
+    "python/signals.c": {"../core/ge_pass.h", "gepy.h"},
     "python/sigwait.c": {"../core/ge_sigwait.h", "gepy.h"},
     "python/watch.c": {"gepy.h"},
 }
