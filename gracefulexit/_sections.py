@@ -147,4 +147,6 @@ class Drain:
 
 
 def _same(one: OpenSection, other: OpenSection) -> bool:
-    return (one.ident, one.since) == (other.ident, other.since)
+    # The name, too: `since` is of a coarse clock, and a thread may have left one and
+    # opened the next within a tick, which is long on a machine that stands still.
+    return (one.ident, one.since, one.name) == (other.ident, other.since, other.name)

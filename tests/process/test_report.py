@@ -337,7 +337,7 @@ def test_the_culprit_is_named_again_after_extend(program) -> None:
             def emit(self, record):
                 if "still waiting for" in record.getMessage():
                     looks.release()
-        logging.getLogger("gracefulexit").addHandler(Looks())
+        logging.getLogger().addHandler(Looks())  # after the one that prints
         def on_another_thread():
             looks.acquire()
             killer.extend(5)

@@ -8,9 +8,17 @@ import threading
 
 import pytest
 
-from gracefulexit import GracefulKiller, Report, SignalInfo, Worker, WorkerGroup
+from gracefulexit import (
+    GracefulKiller,
+    Report,
+    SignalInfo,
+    Worker,
+    WorkerGroup,
+    _sections,
+)
 from gracefulexit._notice import AskedEvent, Notice
 from gracefulexit._report import HookReport, PhaseReport, SectionReport, WorkerReport
+from gracefulexit._sections import Drain, OpenSection
 from gracefulexit._timeline import EXIT, ON_EXIT, SECTIONS, WORK, Timeline
 
 LIMIT = 20.0
@@ -249,3 +257,21 @@ def test_asked_event_is_an_event() -> None:
 
     assert not event.is_set()
     assert not event.wait(0)
+
+
+def test_the_next_section_of_a_thread_was_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread may leave one and open the next within a tick of the coarse clock."""
+    ledger = OpenSection("ledger", "booking", 1.0, True, 4711)
+    now_open = [ledger]
+    monkeypatch.setattr(_sections, "open_sections", lambda: now_open)
+    monkeypatch.setattr(_sections, "runs_python", lambda ident: True)
+    drain = Drain()
+    assert drain.begin()
+    now_open = [ledger._replace(name="other")]
+
+    rows = drain.report(2.0)
+
+    told = [(row.name, row.open, row.waited is not None) for row in rows]
+    assert told == [("ledger", False, True), ("other", True, False)]
