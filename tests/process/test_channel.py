@@ -146,6 +146,7 @@ def test_what_waits_at_the_close(passes) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_closed_at_any_moment(passes, backend: str) -> None:
     """Whenever the killer is closed, each signal has been called once or is counted as
@@ -158,7 +159,7 @@ def test_closed_at_any_moment(passes, backend: str) -> None:
         always = GracefulKiller("HUP", backend=sys.argv[1])
         always.take(RT)
         called = was_lost = 0
-        for n in range(150):
+        for n in times(150):
             values = []
             killer = GracefulKiller(backend=sys.argv[1])
             killer.on(RT, lambda info: values.append(info.si_value))

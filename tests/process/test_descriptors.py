@@ -651,6 +651,7 @@ def test_daemon_closes_all(program, backend: str) -> None:
     assert (done.status, done.out, done.err) == (0, "good\n", "")
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_forks_in_a_storm(attacked, backend: str) -> None:
     """Forks while another thread closes and re-uses all numbers: each child hears for
@@ -673,7 +674,7 @@ def test_forks_in_a_storm(attacked, backend: str) -> None:
 
         attacker = threading.Thread(target=attack)
         attacker.start()
-        for n in range(100):
+        for n in times(100):
             send(SIGUSR1)
             pid = os.fork()
             if not pid:

@@ -729,6 +729,7 @@ def test_deprecation_warning(program, action: str) -> None:
     assert "Error" not in done.err
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_signal_right_after_the_fork(passes, backend: str) -> None:
     """A child that is signalled before it can have been re-armed dies of the signal or
@@ -741,7 +742,7 @@ def test_signal_right_after_the_fork(passes, backend: str) -> None:
             killer.wait()
             return HEARD
         statuses = []
-        for n in range(200):
+        for n in times(200):
             pid = fork_to(child)
             until_pause = time.monotonic() + random.random() / 500
             while time.monotonic() < until_pause:

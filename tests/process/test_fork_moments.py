@@ -41,6 +41,7 @@ def program(program) -> Any:
     return start
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_storm(passes, backend: str) -> None:
     """200 forks while signals arrive in other threads: each child hears its own, and
@@ -59,7 +60,7 @@ def test_storm(passes, backend: str) -> None:
         for shooter in shooters:
             shooter.start()
         hear(killer, 100)
-        for n in range(100):
+        for n in times(100):
             equal(0, reap(fork_to(lambda: sum(killer.counts.values()))))
         over.set()
         for shooter in shooters:
@@ -75,13 +76,14 @@ def test_storm(passes, backend: str) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_stop_among_forks(passes, backend: str) -> None:
     """The parent's stop signal, at a random moment of 100 rounds of forking, stops the
     parent, and none of its children."""
     passes(
         """
-        for n in range(100):
+        for n in times(100):
             killer = GracefulKiller(ALL, backend=sys.argv[1])
             pause = random.random() / 3000
             def shoot():
@@ -432,6 +434,7 @@ BESIDE = {
 }
 
 
+@pytest.mark.race
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("what", BESIDE)
@@ -466,6 +469,7 @@ def test_beside_a_thread(passes, backend: str, what: str) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_watcher_is_started_or_stopped_at_the_fork(passes, backend: str) -> None:
     """100 forks while another thread makes and closes the only killer: the child has
@@ -560,6 +564,7 @@ def test_deadline_in_a_long_fork(
     assert done.err == "" or done.err.startswith("gracefulexit: ")
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_handler_that_raises_at_the_fork(passes, backend: str) -> None:
     """A Python handler of another signal that raises while a child is made ready costs
@@ -593,7 +598,7 @@ def test_handler_that_raises_at_the_fork(passes, backend: str) -> None:
             until(lambda: hooked, "the hook")
             equal([1], hooked)
             return HEARD
-        equal({HEARD}, {reap(fork_to(child)) for _ in range(200)})
+        equal({HEARD}, {reap(fork_to(child)) for _ in times(200)})
         """,
         backend,
     )

@@ -78,12 +78,13 @@ def test_late_on_stop(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_on_stop_registered_during_the_stop_never_gets_lost(passes) -> None:
     """A hook registered while the signal comes runs exactly once."""
     passes(
         """
         import random
-        for i in range(100):
+        for i in times(100):
             killer = GracefulKiller()
             ran = []
             sender = threading.Thread(target=send, args=(SIGTERM,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_hooks_in_a_storm(passes) -> None:
     """While signals keep coming, each hook of a hundred stops runs once, in order,
@@ -22,7 +23,7 @@ def test_hooks_in_a_storm(passes) -> None:
         signal.signal(SIGINT, lambda *_: None)
         shooter = threading.Thread(target=shoot)
         shooter.start()
-        for n in range(100):
+        for n in times(100):
             ran = []
             killer = GracefulKiller(grace=LIMIT, escalate=())
             killer.on_stop(ran.append, "first")
@@ -50,13 +51,14 @@ def test_hooks_in_a_storm(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_a_late_hook_overtakes_nobody(passes) -> None:
     """A hook that is registered while the stop begins comes after those of before."""
     passes(
         """
         import random
         sys.setswitchinterval(1e-5)
-        for n in range(200):
+        for n in times(200):
             killer = GracefulKiller(())
             ran = []
             for i in range(20):
@@ -222,6 +224,7 @@ def test_exception_of_the_log_keeps_no_hook_from_running(passes) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_on_stop_hooks_are_told_and_awaited_before_on_exit(passes) -> None:
     """Main may be ahead of the dispatcher that is about to tell the hooks: it waits
@@ -229,7 +232,7 @@ def test_on_stop_hooks_are_told_and_awaited_before_on_exit(passes) -> None:
     passes(
         """
         sys.setswitchinterval(1e-6)
-        for n in range(200):
+        for n in times(200):
             ran = []
             with GracefulKiller(()) as killer:
                 for _ in range(3):
@@ -271,12 +274,13 @@ def test_a_hook_that_a_hook_registers_is_awaited(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_an_on_exit_hook_at_the_moment_of_close(passes) -> None:
     """Each that on_exit() has taken runs once, also while another thread closes."""
     passes(
         """
         sys.setswitchinterval(1e-6)
-        for n in range(300):
+        for n in times(300):
             killer = GracefulKiller(())
             taken, ran = [], []
             begin = threading.Barrier(2)

@@ -29,7 +29,7 @@ def soon():
     return thread
 
 def rounds_of(one, count):
-    for _ in range(count):
+    for _ in times(count):
         with GracefulKiller(grace=LIMIT) as killer:
             one(killer)
 """
@@ -108,6 +108,7 @@ def test_the_stop_comes_before_it_serves(checks) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_a_signal_at_any_moment_of_serving(checks) -> None:
     """Before it serves, while it begins, while it polls: it ends, every time."""
@@ -174,6 +175,7 @@ def test_main_waits_for_futures(checks) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_a_signal_at_any_moment_of_submit(checks) -> None:
     """submit() holds the lock that shutdown() takes; neither waits for ever, and what
@@ -258,6 +260,7 @@ def test_consumers_blocked_in_get(checks, way: str) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 @pytest.mark.parametrize("way", TOLD)
 def test_a_signal_at_any_moment_of_put_and_get(checks, way: str) -> None:

@@ -181,6 +181,7 @@ def test_close_elsewhere_while_main_is_busy(program) -> None:
     assert child.finish().status == -signal.SIGTERM
 
 
+@pytest.mark.race
 def test_main_never_sees_our_callable_after_close(passes) -> None:
     """Python's table is given back before main's next bytecodes after a close()
     elsewhere."""
@@ -191,13 +192,13 @@ def test_main_never_sees_our_callable_after_close(passes) -> None:
         go, gone = threading.Semaphore(0), threading.Semaphore(0)
         killers = []
         def close():
-            for _ in range(200):
+            for _ in times(200):
                 go.acquire()
                 killers.pop().close()
                 gone.release()
         closer = threading.Thread(target=close)
         closer.start()
-        for _ in range(200):
+        for _ in times(200):
             killers.append(GracefulKiller("TERM"))
             go.release()
             gone.acquire()

@@ -362,6 +362,7 @@ def test_ended_workers_are_forgotten(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_sections_of_a_worker_leave_the_signals_alive(passes) -> None:
     """Main's pending calls and the sections of a worker do not get in each other's
     way: in the end the tables are as before, and SIGTERM is what it was."""
@@ -369,7 +370,7 @@ def test_sections_of_a_worker_leave_the_signals_alive(passes) -> None:
         """
         before = calm()
         def work():
-            for _ in range(3000):
+            for _ in times(3000):
                 with TerminateProtected():
                     pass
         thread = threading.Thread(target=work)
@@ -438,6 +439,7 @@ def test_killer_over_a_stale_callable_can_be_closed(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_held_signal_survives_another_handler(passes) -> None:
     """A handler that raises while a held signal is being delivered does not replace
     the end of the program."""
@@ -450,7 +452,7 @@ def test_held_signal_survives_another_handler(passes) -> None:
         signal.signal(signal.SIGALRM, late)
         section = TerminateProtected("TERM")
         lost = 0
-        for _ in range(500):
+        for _ in times(500):
             told = False
             before = _core.count(SIGTERM)
             try:

@@ -66,13 +66,14 @@ def test_a_loop_ends_at_the_signal(native_program, backend: str, function: str) 
     assert (done.status, done.err) == (-signal.SIGTERM, "")
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_loops_end_at_random_moments(native_passes, backend: str) -> None:
     """Loops in four threads of Python, again and again: each sees each stop."""
     native_passes(
         """
         import random
-        for n in range(150):
+        for n in times(150):
             with GracefulKiller(backend=sys.argv[1]) as killer:
                 threads = [
                     threading.Thread(target=native_loops.spin) for _ in range(4)

@@ -207,6 +207,7 @@ def test_all_but_threads_patched(passes, backend: str) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_signals_at_any_moment(beside) -> None:
     """Whenever it comes, while greenlets sleep, switch or end: the killer hears the
@@ -218,7 +219,7 @@ def test_signals_at_any_moment(beside) -> None:
         def send_later(delay, signum):
             time.sleep(delay)
             send(signum)
-        for n in range(150):
+        for n in times(150):
             signum = STOPS[n % 2]
             with GracefulKiller(backend=backend) as killer:
                 args = random.uniform(0, 0.003), signum

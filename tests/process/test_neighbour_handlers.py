@@ -280,6 +280,7 @@ def test_restored_while_we_are_there(beside) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_saved_and_restored_all_the_time(beside) -> None:
     """A signal that comes while a library saves, sets and restores handlers is heard by
@@ -295,7 +296,7 @@ def test_saved_and_restored_all_the_time(beside) -> None:
             time.sleep(delay)
             send(signum)
         ours = 0
-        for n in range(150):
+        for n in times(150):
             signum = STOPS[n % 2]
             theirs.clear()
             with GracefulKiller(backend=backend) as killer:

@@ -264,6 +264,7 @@ def test_waiting_for_the_descriptor(beside, loop: str) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 @EACH
 def test_signals_at_any_moment_of_the_loop(beside, loop: str) -> None:
@@ -285,7 +286,7 @@ def test_signals_at_any_moment_of_the_loop(beside, loop: str) -> None:
         def send_later(delay, signum):
             time.sleep(delay)
             send(signum)
-        for n in range(100):
+        for n in times(100):
             signum = STOPS[n % 2]
             with GracefulKiller(backend=backend) as killer:
                 delay = random.uniform(0, 1.5 * length)

@@ -891,6 +891,7 @@ os.killpg = guarded
 """
 
 
+@pytest.mark.race
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["poll", "wait", "wait(LIMIT)", "communicate", "join"])
 def test_a_stop_at_any_moment_of_its_end(checks, way: str) -> None:
@@ -908,7 +909,7 @@ def test_a_stop_at_any_moment_of_its_end(checks, way: str) -> None:
                 else:
                     getattr(p, {way!r})()
             told = 0
-            for n in range(100):
+            for n in times(100):
                 p = Popen(["sh", "-c", "read x; exit 3"], stdin=PIPE)
                 others = [
                     threading.Thread(target=waits, args=(p,)),
@@ -972,12 +973,13 @@ def test_many_groups_at_once(checks) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_shutdown_in_a_signal_handler(checks) -> None:
     """From a Python signal handler, whatever main holds: it returns, every time."""
     checks(
         """
-        for n in range(100):
+        for n in times(100):
             p = Popen(["sleep", "1000"])
             def handler(*_):
                 p.shutdown()

@@ -32,6 +32,7 @@ SENDER = """
 """
 
 
+@pytest.mark.race
 @pytest.mark.parametrize("previous", ["handler", "other thread"])
 def test_signal_against_close(passes, backend: str, previous: str) -> None:
     """A signal during close() is the killer's or the previous owner's, never lost."""
@@ -66,6 +67,7 @@ def test_signal_against_close(passes, backend: str, previous: str) -> None:
     )
 
 
+@pytest.mark.race
 def test_signal_against_the_constructor(passes, backend: str) -> None:
     """A signal while a killer is being made goes to the previous owner or stops."""
     passes(
@@ -93,6 +95,7 @@ def test_signal_against_the_constructor(passes, backend: str) -> None:
     )
 
 
+@pytest.mark.race
 def test_signal_against_close_over_the_default(program) -> None:
     """A signal during close() over a default disposition stops or ends the process."""
     done = program(
@@ -129,6 +132,7 @@ def test_signal_against_close_over_the_default(program) -> None:
     assert done.status == 0, done.err
 
 
+@pytest.mark.race
 @pytest.mark.parametrize("owner", ["handler", "killer"])
 def test_signal_against_leaving_a_section(passes, owner: str) -> None:
     """A signal while a section is left is delivered, once, and never inside one."""
@@ -167,6 +171,7 @@ def test_signal_against_leaving_a_section(passes, owner: str) -> None:
     )
 
 
+@pytest.mark.race
 def test_sections_in_threads_against_signals(passes) -> None:
     """Signals while threads open and close sections are all delivered outside."""
     passes(
@@ -184,7 +189,7 @@ def test_sections_in_threads_against_signals(passes) -> None:
                         pass
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads: thread.start()
-        for n in range(100):
+        for n in times(100):
             send(SIGTERM)
             with TerminateProtected():
                 pass
@@ -197,6 +202,7 @@ def test_sections_in_threads_against_signals(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_killers_in_threads_against_signals(passes) -> None:
     """Killers that are made and closed in several threads while signals come: nothing
     hangs, nothing is left, the counters are exact."""
@@ -214,7 +220,7 @@ def test_killers_in_threads_against_signals(passes) -> None:
                     pass
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads: thread.start()
-        for n in range(300):
+        for n in times(300):
             send(SIGTERM)
             time.sleep(0.0005)
         over.set()
@@ -226,11 +232,12 @@ def test_killers_in_threads_against_signals(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_stop_from_many_threads(passes) -> None:
     """Of many stop() and signals at once one is the reason."""
     passes(
         """
-        for n in range(100):
+        for n in times(100):
             killer = GracefulKiller(escalate=())
             start = threading.Barrier(5)
             def stop(name):

@@ -71,6 +71,7 @@ runs_of_theirs(void)
 """
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_many_threads_make_and_close_killers(passes, tmp_path, backend: str) -> None:
     """24 threads make and close killers while ten others send: each signal is counted
@@ -110,6 +111,36 @@ def test_many_threads_make_and_close_killers(passes, tmp_path, backend: str) -> 
     )
 
 
+@pytest.mark.slow
+@pytest.mark.long
+def test_storm_of_eight_senders(passes, backend: str) -> None:
+    """Of 50,000 signals from each of eight processes every one is counted, and main
+    hears a stop behind them."""
+    passes(
+        """
+        import collections
+        from gracefulexit import lowlevel
+        from queued import start_sender
+        signum, each = signal.SIGRTMIN + 1, 50_000
+        reader, writer = os.pipe2(os.O_NONBLOCK)
+        killer = GracefulKiller(backend=sys.argv[1])
+        killer.take(signum)
+        lowlevel.add_wakeup_fd(writer)  # which nobody reads, and is full soon
+        senders = [start_sender(signum, 0, each) for _ in range(8)]
+        equal([0] * 8, [sender.wait() for sender in senders])
+        until(lambda: killer.counts[signum] >= 8 * each, "all are heard")
+        equal((8 * each, False), (killer.counts[signum], killer.kill_now))
+        equal(8 * each, killer.take(signum))
+        send(SIGTERM)
+        assert killer.wait(LIMIT) and killer.event.wait(LIMIT)
+        unread = collections.Counter(os.read(reader, 1 << 20))
+        equal({signum}, set(unread))
+        killer.close()
+        """,
+        backend,
+    )
+
+
 SPAWN = {
     "Popen": "subprocess.Popen(SLEEP).wait()",
     "preexec_fn": "subprocess.Popen(SLEEP, preexec_fn=lambda: None).wait()",
@@ -118,6 +149,7 @@ SPAWN = {
 }
 
 
+@pytest.mark.race
 @pytest.mark.slow
 @pytest.mark.parametrize("way", SPAWN)
 def test_signal_at_any_moment_of_a_spawn(passes, way: str) -> None:
@@ -172,6 +204,7 @@ def test_signal_at_any_moment_of_a_spawn(passes, way: str) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_main_in_an_events_lock_under_a_storm(passes, handler_backend: str) -> None:
     """Main takes the locks of events and queues without a pause, under signals without

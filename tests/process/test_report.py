@@ -55,6 +55,7 @@ def test_report_at_any_time(passes) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_report_in_a_storm(passes) -> None:
     """Reports from many threads while all of it changes, a hundred stops long."""
@@ -78,7 +79,7 @@ def test_report_in_a_storm(passes) -> None:
         lookers = [threading.Thread(target=look) for _ in range(2)]
         for looker in lookers:
             looker.start()
-        for n in range(100):
+        for n in times(100):
             killer = current_killer[0]
             killer.on_stop(time.sleep, 0.0001)
             killer.on_exit(time.sleep, 0.0001)

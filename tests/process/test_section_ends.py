@@ -77,6 +77,7 @@ def test_async_section_closed_in_another_context(passes) -> None:
     )
 
 
+@pytest.mark.race
 def test_async_section_left_under_exceptions(passes) -> None:
     """A handler that raises between the end of the block and the end of the section
     does not leave it open."""
@@ -94,7 +95,7 @@ def test_async_section_left_under_exceptions(passes) -> None:
                 async with section:
                     pass
         left = 0
-        for _ in range(2000):
+        for _ in times(2000):
             try:
                 coroutine = loop()
                 delay = random.uniform(1e-4, 8e-4)

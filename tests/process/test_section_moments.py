@@ -20,7 +20,7 @@ SENDERS = """
     import queue, random
     from traceback import walk_stack, walk_tb
     from gracefulexit import _core
-    where, owner, sender, rounds = *sys.argv[1:4], int(sys.argv[4])
+    where, owner, sender, rounds = *sys.argv[1:4], times(int(sys.argv[4]))
     SIGNUM = SIGINT if owner == "own" else SIGTERM
     random.seed(f"{where} {owner} {sender}")
     # Three threads that never sleep would wait 5 ms for each other at every step.
@@ -108,7 +108,7 @@ MOMENTS = """
         worker = threading.Thread(target=work, daemon=True)
         worker.start()
     expected = Heard if owner == "handler" else KeyboardInterrupt
-    for n in range(rounds):
+    for n in rounds:
         delay, length = random.randrange(250), random.randrange(40)
         lost = False
         try:
@@ -133,6 +133,7 @@ MOMENTS = """
 """
 
 
+@pytest.mark.race
 @pytest.mark.slow
 @pytest.mark.parametrize("sender", ["process", "thread"])
 @pytest.mark.parametrize("owner", ["handler", "own"])
@@ -180,9 +181,9 @@ DEFAULT = """
         except GracefulExit as error:
             equal(SIGTERM, error.reason.signum)
             os._exit(7)
-    where, rounds = sys.argv[1], int(sys.argv[2])
+    where, rounds = sys.argv[1], times(int(sys.argv[2]))
     found = {}
-    for n in range(rounds):
+    for n in rounds:
         shared[:] = bytes(2)
         reader, ready = os.pipe()
         pid = os.fork()
@@ -207,6 +208,7 @@ DEFAULT = """
 """
 
 
+@pytest.mark.race
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["main", "worker", "both"])
 def test_default_at_any_moment(passes, where: str) -> None:
@@ -215,6 +217,7 @@ def test_default_at_any_moment(passes, where: str) -> None:
     passes(DEFAULT, where, 150)
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_storm(passes) -> None:
     """Signals without a pause, while main and workers use sections: each is delivered
@@ -236,7 +239,7 @@ def test_storm(passes) -> None:
         parent = os.getpid()
         pid = os.fork()
         if not pid:
-            for _ in range(4000):
+            for _ in times(4000):
                 os.kill(parent, SIGTERM)
                 # A handler in Python is interrupted by the next signal: without
                 # time for one of them they only pile up.

@@ -154,6 +154,7 @@ def test_no_thread_to_be_had(passes, thread: str) -> None:
     )
 
 
+@pytest.mark.race
 @pytest.mark.slow
 def test_interrupted_constructor(passes) -> None:
     """An exception of another handler in the middle of the constructor or of close()

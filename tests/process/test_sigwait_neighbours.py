@@ -255,6 +255,7 @@ FORKS = {
 }
 
 
+@pytest.mark.race
 @pytest.mark.slow
 @pytest.mark.parametrize("on_fork", ["rearm", "reset"])
 @pytest.mark.parametrize("where", FORKS)
@@ -296,7 +297,7 @@ def test_fork_at_any_moment(passes, where: str, on_fork: str) -> None:
                 equal(set(), blocked())
         wanted = -SIGTERM if sys.argv[1] == "reset" else 0
         def fork_and_check():
-            for n in range(100):
+            for n in times(100):
                 pid = os.fork()
                 if not pid:
                     signal.alarm(int(LIMIT))

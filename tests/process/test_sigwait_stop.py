@@ -56,6 +56,7 @@ def test_deadline_in_a_system_call(program, status: str) -> None:
     assert child.finish().status == {"signal": -15, "code": 143}[status]
 
 
+@pytest.mark.race
 def test_sections_are_never_torn(passes) -> None:
     """Sections that are open when a killer is made or closed hold the signal, which
     goes to its owner when the last one is left."""
@@ -65,7 +66,7 @@ def test_sections_are_never_torn(passes) -> None:
         heard = []
         signal.signal(SIGTERM, lambda *_: heard.append(inside))
         inside = False
-        for n in range(100):
+        for n in times(100):
             with TerminateProtected("TERM") as section:
                 inside = True
                 killer = GracefulKiller("TERM", backend="sigwait")
