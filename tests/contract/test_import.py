@@ -73,3 +73,19 @@ def test_import_has_no_side_effect(start_child) -> None:
     assert done.err == ""
     assert done.out.startswith("compared "), done.out
     assert done.status == 0
+
+
+def test_import_leaves_the_lock_off(start_child) -> None:
+    """On a free-threaded CPython the import does not switch the interpreter lock on."""
+    done = start_child(
+        """
+        import sys
+        enabled = getattr(sys, "_is_gil_enabled", lambda: True)
+        before = enabled()
+        import gracefulexit
+        print(before == enabled())
+        """,
+        options=["-W", "error"],
+    ).finish()
+
+    assert (done.status, done.out, done.err) == (0, "True\n", "")
