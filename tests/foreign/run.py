@@ -142,11 +142,12 @@ def stand_in(env: Environment, suite: str) -> list[str]:
     where = env.logs / "stand-ins"
     where.mkdir(exist_ok=True)
     method = suite.removeprefix("test_multiprocessing_")
-    (where / f"{suite}.py").write_text(
+    # Under a name of its own: of the other one, it is known to be a package.
+    (where / f"test_by_{method}.py").write_text(
         "from test._test_multiprocessing import install_tests_in_module_dict\n"
         f"install_tests_in_module_dict(globals(), {method!r})\n"
     )
-    return ["--testdir", str(where)]
+    return ["--testdir", str(where), f"test_by_{method}"]
 
 
 def has_suite(env: Environment, suite: str) -> bool:
@@ -160,7 +161,7 @@ def options(env: Environment, suite: str) -> list[str] | None:
         if has_suite(env, name):
             return [name]
     if suite.startswith("test_multiprocessing_"):
-        return [*stand_in(env, suite), suite]
+        return stand_in(env, suite)
     return None
 
 
@@ -202,7 +203,9 @@ def attempt(
     if ended is None and report.exists():
         into.update(outcomes(report))
         return None
-    culprit = last_started(log.read_text(errors="replace")) or title
+    culprit = last_started(log.read_text(errors="replace"))
+    if culprit is None:
+        raise RuntimeError(f"{env.name} {title} did not begin; see {log}")
     into[culprit] = ended or "crashed"
     return culprit
 
@@ -289,7 +292,9 @@ class Comparison:
         if unexplained:
             self._judge(unexplained, steady(plain, ours, suite, unexplained), ours)
 
-    def _judge(self, found: list[Difference], seen: set[str], ours: Environment) -> None:
+    def _judge(
+        self, found: list[Difference], seen: set[str], ours: Environment
+    ) -> None:
         for difference in found:
             steady = difference.test in seen
             self.faults += steady
