@@ -32,6 +32,7 @@ from compare import (
     explanation,
     last_started,
     outcomes,
+    selector,
 )
 from expected import EXPECTED
 
@@ -57,6 +58,9 @@ SIGNALS = ("unused", "stop")
 BACKENDS = ("futex", "pipe", "sigwait")
 QUIET = 400.0  # seconds without a line of output: it hangs
 REPEATS = 3
+# The runner's own statuses; the first is for failed tests, too.
+ENDS = {0: "clean", 2: "clean", 3: "altered"}
+ENVIRONMENT = "what it leaves behind"  # as a test: threads, files, handlers
 STUCK = 8  # tests of a suite that may hang or crash before it is given up
 
 
@@ -165,8 +169,8 @@ def options(env: Environment, suite: str) -> list[str] | None:
     return None
 
 
-def watch(process: subprocess.Popen[bytes], log: Path) -> str | None:
-    """Wait for its end. "hung" if it is no more heard of, "crashed" if it died."""
+def watch(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait for its end: "hung" if it is no more heard of."""
     size, since = -1, time.monotonic()
     while process.poll() is None:
         if log.stat().st_size != size:
@@ -180,7 +184,7 @@ def watch(process: subprocess.Popen[bytes], log: Path) -> str | None:
                 process.wait()
             return "hung"
         time.sleep(0.2)
-    return "crashed" if process.returncode not in (0, 2, 3, 4, 5) else None
+    return ENDS.get(process.returncode, "crashed")
 
 
 def attempt(
@@ -189,7 +193,8 @@ def attempt(
     """Run tests once, and note the outcomes. The test that ended it all, if one did."""
     log, report = env.logs / f"{title}.log", env.logs / f"{title}.xml"
     report.unlink(missing_ok=True)
-    command = [env.python, "-m", "test", "-v", "--junit-xml", report, *arguments]
+    options = ["-v", "--fail-env-changed", "--junit-xml", report]
+    command = [env.python, "-m", "test", *options, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -200,13 +205,14 @@ def attempt(
             cwd=env.logs,
         )
         ended = watch(process, log)
-    if ended is None and report.exists():
+    if ended in ENDS.values() and report.exists():
         into.update(outcomes(report))
+        into[ENVIRONMENT] = ended
         return None
     culprit = last_started(log.read_text(errors="replace"))
     if culprit is None:
         raise RuntimeError(f"{env.name} {title} did not begin; see {log}")
-    into[culprit] = ended or "crashed"
+    into[culprit] = ended if ended == "hung" else "crashed"
     return culprit
 
 
@@ -229,9 +235,11 @@ def run_suite(env: Environment, suite: str) -> Outcome | None:
 
 
 def again(env: Environment, suite: str, tests: list[str]) -> dict[str, str]:
-    """These tests alone."""
+    """These tests alone, as far as that can be."""
     found: dict[str, str] = {}
-    wanted = [word for test in tests for word in ("--match", test)]
+    wanted = []
+    if ENVIRONMENT not in tests:
+        wanted = [word for test in tests for word in ("--match", selector(test))]
     attempt(env, f"{suite}-again", [*(options(env, suite) or ()), *wanted], found)
     return found
 
