@@ -6,31 +6,39 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-# Signals that none of the suites uses: the tests must not see a difference at all.
-UNUSED = (signal.SIGPWR, signal.SIGRTMIN + 9)
-STOP = (signal.SIGTERM, signal.SIGINT)
+# By kind; after each the program goes on, or ends, as it would have without us.
+#
+# The suites use none of these: the tests must not see a difference at all.
+UNUSED = {"signals": ("PWR", "RTMIN")}
+# Where nobody handles it, it ends the process at once.
+TERM = {"signals": ("TERM",), "grace": 0}
+# KeyboardInterrupt by the handler of before, again and again.
+INTERRUPT = {"signals": ("INT",), "chain": True, "escalate": ()}
+KINDS: dict[str, dict[str, Any]] = {
+    "unused": UNUSED,
+    "term": TERM,
+    "interrupt": INTERRUPT,
+}
 
 keep: list[Any] = []
 
 
-def arguments(signals: str, backend: str) -> dict[str, Any]:
-    """What the killer is made with."""
-    if signals == "unused":
-        return {"signals": UNUSED, "backend": backend}
-    if backend == "sigwait":
-        # chain= is refused there. SIGTERM ends a process as without us; SIGINT
-        # would, too, where the tests want KeyboardInterrupt.
-        return {"signals": ("TERM",), "grace": 0, "backend": backend}
-    # The program goes on as it would have: the tests see what the handlers of
-    # before do, through ours. More than one signal may come: none hurries us.
-    return {"signals": STOP, "chain": True, "escalate": (), "backend": backend}
+def is_possible(kind: str, backend: str) -> bool:
+    """Sigwait mode has no chain=."""
+    return not (KINDS[kind].get("chain") and backend == "sigwait")
 
 
-def install(signals: str, backend: str) -> None:
+def install(kind: str, backend: str) -> None:
+    arguments = KINDS[kind]
+    blocked = {s.name for s in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+    if blocked & {f"SIG{name}" for name in arguments["signals"]}:
+        # multiprocessing does so where it starts helpers of its own, in which no
+        # program makes a killer; ours would unblock them.
+        return
     try:
         from gracefulexit import GracefulKiller
     except ImportError as error:
         if "main interpreter only" not in str(error):
             raise
         return  # a sub-interpreter of a test
-    keep.append(GracefulKiller(**arguments(signals, backend)))
+    keep.append(GracefulKiller(**arguments, backend=backend))

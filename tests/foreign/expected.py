@@ -1,6 +1,7 @@
 """The tests of others that cannot have the same outcome with us, and why.
 
-An environment is named VERSION-SIGNALS-BACKEND, such as "3.11-stop-futex".
+An environment is named VERSION-KIND-BACKEND, such as "3.11-term-futex"; the kinds
+are in everywhere.py.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from compare import (
     outcomes,
     selector,
 )
+from everywhere import KINDS, is_possible
 from expected import EXPECTED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,6 @@ SUITES = (
     "test_sqlite3",
 )
 OLD_NAMES = {"test_sqlite3": "test_sqlite"}  # up to 3.10
-SIGNALS = ("unused", "stop")
 BACKENDS = ("futex", "pipe", "sigwait")
 QUIET = 400.0  # seconds without a line of output: it hangs
 REPEATS = 3
@@ -90,6 +90,7 @@ def build(python: str, folder: Path) -> Path:
     subprocess.run([python, "-m", "venv", folder / "builder"], check=True)
     pip = [folder / "builder/bin/python", "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--target", target, source], check=True)
+    shutil.copy(Path(__file__).with_name("everywhere.py"), target)
     return target
 
 
@@ -100,8 +101,7 @@ def environment(
     place = folder / name
     subprocess.run([python, "-m", "venv", "--without-pip", place], check=True)
     (site,) = place.glob("lib/python*/site-packages")
-    lines = [str(package), str(Path(__file__).parent), start]
-    (site / "foreign.pth").write_text("\n".join(lines) + "\n")
+    (site / "foreign.pth").write_text(f"{package}\n{start}\n")
     made = Environment(name, place / "bin/python", place / "logs")
     made.logs.mkdir()
     return made
@@ -130,9 +130,9 @@ def environments(
     plain = environment(python, folder, f"{version}-without", package, "")
     check(plain, has_killer=False)
     yield plain
-    for signals, backend in kinds:
-        start = f"import everywhere; everywhere.install({signals!r}, {backend!r})"
-        name = f"{version}-{signals}-{backend}"
+    for kind, backend in kinds:
+        start = f"import everywhere; everywhere.install({kind!r}, {backend!r})"
+        name = f"{version}-{kind}-{backend}"
         made = environment(python, folder, name, package, start)
         check(made, has_killer=True)
         yield made
@@ -319,7 +319,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("suites", nargs="*", default=SUITES)
     parser.add_argument("--python", action="append", metavar="EXECUTABLE")
-    parser.add_argument("--signals", action="append", choices=SIGNALS)
+    parser.add_argument("--kind", action="append", choices=KINDS)
     parser.add_argument("--backend", action="append", choices=BACKENDS)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, help="keep environments and logs here")
@@ -331,9 +331,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = parse()
     kinds = [
-        (signals, backend)
-        for signals in asked.signals or SIGNALS
+        (kind, backend)
+        for kind in asked.kind or KINDS
         for backend in asked.backend or BACKENDS
+        if is_possible(kind, backend)
     ]
     faults = 0
     with tempfile.TemporaryDirectory() as temporary:
