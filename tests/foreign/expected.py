@@ -40,9 +40,20 @@ EXPECTED: tuple[Expected, ...] = (
         """
         ThreadJoinOnShutdown.test_clear_threads_states_after_fork
         ThreadTests.test_dummy_thread_after_fork
+        ThreadTests.test_main_thread_after_fork
+        ThreadTests.test_main_thread_after_fork_from_dummy_thread
+        ThreadTests.test_main_thread_after_fork_from_foreign_thread
         ThreadTests.test_main_thread_during_shutdown
         """,
         COUNTS,
+    ),
+    Expected(
+        "*.test_os.ForkTests.test_fork_warns_when_non_python_thread_exists",
+        COUNTS,
+    ),
+    Expected(
+        "*.test_shutdown.ProcessPool*.test_processes_terminate",
+        "Hangs now and then without us, too (CPython issue 125451).",
     ),
     Expected(
         "*.test_threading.ThreadTests.test_import_from_another_thread",
