@@ -14,6 +14,11 @@ DUMPS = (
 )
 COUNTS = "Counts the threads of Python; the dispatcher is one of them."
 
+EARLY = (
+    "Blocks a signal when the process has hardly begun; until the dispatcher sleeps "
+    "for the first time, it may take that signal."
+)
+
 
 def _each(
     place: str, tests: str, reason: str, environment: str = "*"
@@ -46,6 +51,11 @@ EXPECTED: tuple[Expected, ...] = (
         ThreadTests.test_main_thread_during_shutdown
         """,
         COUNTS,
+    ),
+    *_each(
+        "*.test_signal.PendingSignalsTests",
+        "test_pthread_sigmask test_sigpending test_sigtimedwait_poll",
+        EARLY,
     ),
     Expected(
         "*.test_os.ForkTests.test_fork_warns_when_non_python_thread_exists",
