@@ -58,6 +58,11 @@ EXPECTED: tuple[Expected, ...] = (
         EARLY,
     ),
     Expected(
+        "*.test_subprocess.*.test_pass_fds_redirected",
+        "Lists the descriptors of a child, which has a killer and a pipe of its own.",
+        "*-pipe",
+    ),
+    Expected(
         "*.test_os.ForkTests.test_fork_warns_when_non_python_thread_exists",
         COUNTS,
     ),
