@@ -52,7 +52,7 @@ class Comparison:
 
     def _say_done(self, env: Environment, suite: str, outcome: Outcome | None) -> None:
         if outcome is None:
-            print(f"{env.name} {suite}: not installed with this Python", flush=True)
+            print(f"{env.name} {suite}: cannot be run", flush=True)
             return
         count, seconds = len(outcome.tests), outcome.seconds
         print(f"{env.name} {suite}: {count} tests, {seconds:.0f} s", flush=True)

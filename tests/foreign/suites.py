@@ -42,8 +42,11 @@ PYTEST = ["pytest", "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider"]
 OLD_NAMES = {"test_sqlite3": "test_sqlite"}  # up to 3.10
 QUIET = 400.0  # seconds without a line of output: it hangs
 REPEATS = 3
-# The runners' statuses at an end of their own; 1 and 2 are for failed tests.
-ENDS = {0: "clean", 1: "clean", 2: "clean", 3: "altered"}
+# The runners' statuses at an end of their own; there are two for failed tests.
+ENDS = {
+    "test": {0: "clean", 2: "clean", 3: "altered"},
+    "pytest": {0: "clean", 1: "clean"},
+}
 ENVIRONMENT = "what it leaves behind"  # as a test: threads, files, handlers
 STUCK = 8  # tests of a suite that may hang or crash before it is given up
 
@@ -75,8 +78,11 @@ def has_suite(env: Environment, suite: str) -> bool:
 
 
 def command(env: Environment, suite: str) -> list[str] | None:
-    """What to run it with, after `python -m`; None if this Python does not have it."""
+    """What to run it with, after `python -m`; None if it cannot be run there."""
     if suite == "trio":
+        if "-interrupt-" in env.name:
+            # It leaves SIGINT to whoever has it: what its tests send ends the run.
+            return None
         return [*PYTEST, "-p", "trio._tests.pytest_plugin", "--pyargs", *TRIO]
     if suite == "anyio":
         tests = env.package / ANYIO_TESTS
@@ -91,8 +97,8 @@ def command(env: Environment, suite: str) -> list[str] | None:
     return None
 
 
-def watch(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Wait for its end: "hung" if it is no more heard of."""
+def watch(process: subprocess.Popen[bytes], log: Path) -> int | None:
+    """Wait for its end, and give the status; None if it is no more heard of."""
     size, since = -1, time.monotonic()
     while process.poll() is None:
         if log.stat().st_size != size:
@@ -104,9 +110,9 @@ def watch(process: subprocess.Popen[bytes], log: Path) -> str:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-            return "hung"
+            return None
         time.sleep(0.2)
-    return ENDS.get(process.returncode, "crashed")
+    return process.returncode
 
 
 def attempt(
@@ -125,15 +131,16 @@ def attempt(
             start_new_session=True,
             cwd=env.logs,
         )
-        ended = watch(process, log)
-    if ended in ENDS.values() and report.exists():
+        status = watch(process, log)
+    ends = ENDS[arguments[0]]
+    if status in ends and report.exists():
         into.update(outcomes(report))
-        into[ENVIRONMENT] = ended
+        into[ENVIRONMENT] = ends[status]
         return None
     culprit = last_started(log.read_text(errors="replace"))
     if culprit is None:
         raise RuntimeError(f"{env.name} {title} did not begin; see {log}")
-    into[culprit] = ended if ended == "hung" else "crashed"
+    into[culprit] = "hung" if status is None else "crashed"
     return culprit
 
 
