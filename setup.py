@@ -10,9 +10,13 @@ GRACEFULEXIT_WERROR=1      warnings are errors. For CI only: a user's newer
 
 import os
 import sys
+import tempfile
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 
 UNSUPPORTED_PLATFORMS = ("win32", "cygwin", "emscripten", "wasi")
 
@@ -27,6 +31,21 @@ WARNINGS = [
     "-Wstrict-prototypes",
     "-Wno-missing-field-initializers",
 ]
+
+# What Debian builds its packages with, on each architecture. A compiler or linker
+# that does not know one of them, or warns of it, goes without.
+COMPILER_GUARDS = [
+    "-fstack-protector-strong",
+    "-fstack-clash-protection",
+    "-fcf-protection",  # x86
+    "-mbranch-protection=standard",  # arm64
+    "-Werror=format-security",
+]
+LINKER_GUARDS = ["-Wl,-z,relro", "-Wl,-z,noexecstack"]
+# Needs optimisation; a Python that brings a higher level of its own keeps it, as
+# the second definition is a warning.
+FORTIFY = "-D_FORTIFY_SOURCE=2"
+TRIAL = "#include <string.h>\nint trial(void);\nint trial(void) { return 0; }\n"
 
 
 def refuse_unsupported() -> None:
@@ -80,5 +99,43 @@ def extension() -> Extension:
     )
 
 
+class BuildWithGuards(build_ext):
+    """Builds with all guards that this compiler and linker accept."""
+
+    def build_extensions(self) -> None:
+        guards = list(COMPILER_GUARDS)
+        if not os.environ.get("GRACEFULEXIT_SANITIZE"):
+            # Sanitizers know the functions that it would replace, not its own.
+            guards.append(FORTIFY)
+        for built in self.extensions:
+            built.extra_compile_args += [
+                guard for guard in guards if self.accepts(built, [guard], [])
+            ]
+            built.extra_link_args += [
+                guard for guard in LINKER_GUARDS if self.accepts(built, [], [guard])
+            ]
+        super().build_extensions()
+
+    def accepts(self, built: Extension, compiler: list[str], linker: list[str]) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "trial.c")
+            source.write_text(TRIAL)
+            try:
+                objects = self.compiler.compile(
+                    [str(source)],
+                    output_dir=folder,
+                    extra_postargs=[*built.extra_compile_args, "-Werror", *compiler],
+                )
+                if linker:
+                    self.compiler.link_shared_object(
+                        objects,
+                        str(Path(folder, "trial.so")),
+                        extra_postargs=[*built.extra_link_args, *linker],
+                    )
+            except (CompileError, LinkError):
+                return False
+        return True
+
+
 refuse_unsupported()
-setup(ext_modules=[extension()])
+setup(ext_modules=[extension()], cmdclass={"build_ext": BuildWithGuards})
