@@ -1,7 +1,8 @@
 """The plain C tests: each CASE line of tests/c/test_*.c is a test here.
 
 GRACEFULEXIT_C_SANITIZE builds core and tests with -fsanitize, for example
-"address,undefined" or "thread".
+"address,undefined" or "thread". GRACEFULEXIT_C_VALGRIND runs each case under this
+tool of valgrind: "memcheck" or "helgrind".
 """
 
 from __future__ import annotations
@@ -18,8 +19,26 @@ from ccompile import STRICT, compile_core, compiler, once, run
 
 HERE = Path(__file__).resolve().parent / "c"
 SANITIZE = os.environ.get("GRACEFULEXIT_C_SANITIZE", "")
+VALGRIND = os.environ.get("GRACEFULEXIT_C_VALGRIND", "")
+PATIENCE = 10  # times the limits of the cases
+FOUND = 99  # the exit status of a case in which valgrind found something
+TOOLS = {
+    # Only what is lost for certain: threads that live on at the end keep their stacks.
+    "memcheck": [
+        *("--leak-check=full", "--show-leak-kinds=definite"),
+        "--errors-for-leak-kinds=definite",
+    ],
+    "helgrind": [],
+}
+# What valgrind, which stands between the program and the kernel, does in another way.
+NOT_UNDER_VALGRIND = {
+    "what_may_be_handled_can_be_taken": "it keeps the last signal for itself",
+    "the_kernel_agrees_which_signals_end_a_process": "to it, SIGSTKFLT ends none",
+    "without_a_descriptor_nothing_is_left": "its errno is EBADF, not EMFILE",
+    "without_descriptors_the_start_fails_cleanly": "its errno is EBADF, not EMFILE",
+}
 # Above every CASE_WITHIN, whose alarm is the real limit and says more.
-LIMIT = 300
+LIMIT = 300 * (PATIENCE if VALGRIND else 1)
 
 
 def cases_in(source: Path) -> list[str]:
@@ -36,6 +55,9 @@ CASES = [
 
 
 def flags() -> list[str]:
+    if VALGRIND:
+        told = ["-include", str(HERE / "helgrind.h")] if VALGRIND == "helgrind" else []
+        return ["-O1", "-g", "-DCORE_VALGRIND", f"-DCHECK_PATIENCE={PATIENCE}", *told]
     if not SANITIZE:
         return ["-O2", "-g"]
     # -O1: the optimiser must not remove what the sanitizers would see.
@@ -65,6 +87,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> functools.partial[Path]:
     return program
 
 
+def under_valgrind(program: Path, case: str) -> list[str | Path]:
+    # One thread at a time, but each in its turn: one that spins must not keep the rest.
+    common = ["-q", "--fair-sched=yes", f"--error-exitcode={FOUND}"]
+    tool = [f"--tool={VALGRIND}", *TOOLS[VALGRIND]]
+    return ["valgrind", *common, *tool, program, case]
+
+
 def output_of(command: list[str | Path]) -> tuple[int, str]:
     """Exit status and output; ends all processes of a program that hangs."""
     with subprocess.Popen(
@@ -87,7 +116,12 @@ def output_of(command: list[str | Path]) -> tuple[int, str]:
 @pytest.mark.parametrize(("source", "case"), CASES)
 def test_case(build, source: Path, case: str) -> None:
     """The case passes in a process of its own."""
-    status, output = output_of([build(source), case])
+    command = [build(source), case]
+    if VALGRIND:
+        if case in NOT_UNDER_VALGRIND:
+            pytest.skip(f"not under valgrind: {NOT_UNDER_VALGRIND[case]}")
+        command = under_valgrind(*command)
+    status, output = output_of(command)
 
     assert status == 0, output
     assert f"ok 1 - {case}" in output, output

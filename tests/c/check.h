@@ -31,12 +31,18 @@
 #include "ge_platform.h" /* the feature macros, before any header */
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* How many times longer than usual a case may take, as under valgrind. */
+#ifndef CHECK_PATIENCE
+#define CHECK_PATIENCE 1
+#endif
 
 struct check_case {
     const char *name;
@@ -133,7 +139,7 @@ check_fork(const struct check_case *c)
         check_end(CHECK_FAILED, "fork: %s", strerror(errno));
     }
     if (pid == 0) {
-        (void)alarm(c->seconds);
+        (void)alarm(c->seconds * CHECK_PATIENCE);
         c->run();
         exit(0); /* not _exit(): LeakSanitizer looks at normal exit only */
     }
@@ -175,6 +181,21 @@ check_wanted(const char *name, int argc, char **argv)
     return argc == 1;
 }
 
+#ifdef HELGRIND_H
+/* Helgrind knows no fork: what threads of the parent did is no race in the
+ * child, which has none of them. */
+static void
+check_forget(void)
+{
+    extern char __data_start, _end; /* the linker's: all static data */
+
+    VALGRIND_HG_CLEAN_MEMORY(&__data_start, (size_t)(&_end - &__data_start));
+}
+#define CHECK_AT_FORK() (void)pthread_atfork(NULL, NULL, check_forget)
+#else
+#define CHECK_AT_FORK() (void)0
+#endif
+
 static int
 check_main(int argc, char **argv, const struct check_case *cases, size_t n)
 {
@@ -198,6 +219,7 @@ check_main(int argc, char **argv, const struct check_case *cases, size_t n)
         return 2;
     }
     check_normal_signals();
+    CHECK_AT_FORK();
     printf("1..%zu\n", wanted);
     for (i = 0; i < n; i++) {
         if (check_wanted(cases[i].name, argc, argv)) {

@@ -35,6 +35,9 @@
  * itself: queued signals merge there, as standard ones do in the kernel. */
 #if defined(CORE_TSAN)
 enum { CORE_SLOW = 20, CORE_QUEUES = 0 };
+/* valgrind is slower still, and runs one thread at a time. */
+#elif defined(CORE_VALGRIND)
+enum { CORE_SLOW = 50, CORE_QUEUES = 1 };
 #elif defined(CORE_ASAN)
 enum { CORE_SLOW = 2, CORE_QUEUES = 1 };
 #else

@@ -367,7 +367,7 @@ heard_in_a_storm(enum ge_backend backend)
 {
     struct sending *s = shared(sizeof *s);
     struct attack a = { .seed = 2 };
-    int rt = SIGRTMAX;
+    int rt = SIGRTMAX - 1; /* the last is valgrind's */
     unsigned raised = 0;
     pthread_t thread;
     pid_t sender;
