@@ -33,6 +33,8 @@ TOOLS = {
 # What valgrind, which stands between the program and the kernel, does in another way.
 NOT_UNDER_VALGRIND = {
     "what_may_be_handled_can_be_taken": "it keeps the last signal for itself",
+    "every_signal_is_blocked_in_it_futex": "it keeps the last signal for itself",
+    "every_signal_is_blocked_in_it_pipe": "it keeps the last signal for itself",
     "the_kernel_agrees_which_signals_end_a_process": "to it, SIGSTKFLT ends none",
     "without_a_descriptor_nothing_is_left": "its errno is EBADF, not EMFILE",
     "without_descriptors_the_start_fails_cleanly": "its errno is EBADF, not EMFILE",
