@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Search section.pml completely, in each shape below, and with each fault put
+# Search each model completely, in each shape below, and with each fault put
 # in: tests/model/check.sh. One line for each; fails if a sound one fails, a
 # broken one passes, or a search was cut short. Needs spin and gcc.
 set -euo pipefail
@@ -17,45 +17,87 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# holds|breaks  safe|live  flags of section.pml
+# MODEL  holds|breaks  safe|live  flags of MODEL.pml
 #
 # safe: assertions and deadlocks; live: the ltl formula, every thread fair.
 # The longest first, as two run at a time.
 variants() {
     cat <<'VARIANTS'
-holds safe SIGNALS=2
-holds live DEFAULT ALWAYS FOREVER
-holds safe SIGNALS=2 DEFAULT
-holds safe ENDER
-holds live CYCLE CLOCK IDLE_MAIN
-holds live ENDER ALWAYS FOREVER IDLE_MAIN
-holds safe SIGNALS=2 ENDER NESTED WORKERS=1
-holds safe ALWAYS NESTED
-holds safe SLEEPER
-breaks safe SIGNALS=2 BROKEN_HELD_AND_TRIPPED
-breaks safe SIGNALS=2 BROKEN_TRIPPED_LATER
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_LOOK
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_LOOK_NOT_RESTORED
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_GIVE_BACK_BEFORE_COUNT
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_SECOND_LOOK
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_REFRESH_DROPS_HOLD
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_NOTICED_IS_POPPED
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_QUIESCE
-breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_QUIESCE_ON_CHANGE
-breaks safe SIGNALS=2 WORKERS=1 DEFAULT BROKEN_NO_QUIESCE_ON_TAKING
-breaks safe DEFAULT WORKERS=1 BROKEN_COVERED_BEFORE_SWAP
-breaks safe ENDER WORKERS=1 BROKEN_SEPARATE_CLOSED
-breaks safe ENDER WORKERS=1 BROKEN_LIFT_IN_HURRY
-breaks safe SLEEPER WORKERS=1 DEFAULT BROKEN_ONE_NUDGE
-breaks live ALWAYS FOREVER BROKEN_NO_GATE
-breaks live CYCLE ALWAYS IDLE_MAIN
-breaks live ENDER ALWAYS FOREVER IDLE_MAIN BROKEN_LIFT_IN_HURRY
+section holds safe SIGNALS=2
+section holds live DEFAULT ALWAYS FOREVER
+section holds safe SIGNALS=2 DEFAULT
+section holds safe ENDER
+section holds live CYCLE CLOCK IDLE_MAIN
+section holds live ENDER ALWAYS FOREVER IDLE_MAIN
+section holds safe SIGNALS=2 ENDER NESTED WORKERS=1
+section holds safe ALWAYS NESTED
+section holds safe SLEEPER
+wake holds safe SIGNALS=2 DISPATCHER
+wake holds safe SIGNALS=1 OTHER
+wake holds safe PIPE STRANGER SIGNALS=2 WAITERS=1
+wake holds safe CLOSER SIGNALS=1 WAITERS=1
+wake holds safe SIGNALS=2 WAITERS=1
+wake holds safe PIPE STRANGER DISPATCHER SIGNALS=1
+wake holds safe PIPE SIGNALS=1
+wake holds safe STOPPER DISPATCHER SIGNALS=1
+wake holds safe STOPPER DISPATCHER SIGNALS=1 PIPE
+fork holds safe STRANGER
+fork holds safe INTERRUPTS=2
+fork holds safe INTERRUPTS=2 LIBRARY
+fork holds safe STRANGER FROM_C
+fork holds safe VFORK
+section breaks safe SIGNALS=2 BROKEN_HELD_AND_TRIPPED
+section breaks safe SIGNALS=2 BROKEN_TRIPPED_LATER
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_LOOK
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_LOOK_NOT_RESTORED
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_GIVE_BACK_BEFORE_COUNT
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_SECOND_LOOK
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_REFRESH_DROPS_HOLD
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_NOTICED_IS_POPPED
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_QUIESCE
+section breaks safe SIGNALS=2 WORKERS=1 BROKEN_NO_QUIESCE_ON_CHANGE
+section breaks safe SIGNALS=2 WORKERS=1 DEFAULT BROKEN_NO_QUIESCE_ON_TAKING
+section breaks safe DEFAULT WORKERS=1 BROKEN_COVERED_BEFORE_SWAP
+section breaks safe ENDER WORKERS=1 BROKEN_SEPARATE_CLOSED
+section breaks safe ENDER WORKERS=1 BROKEN_LIFT_IN_HURRY
+section breaks safe SLEEPER WORKERS=1 DEFAULT BROKEN_ONE_NUDGE
+section breaks live ALWAYS FOREVER BROKEN_NO_GATE
+section breaks live CYCLE ALWAYS IDLE_MAIN
+section breaks live ENDER ALWAYS FOREVER IDLE_MAIN BROKEN_LIFT_IN_HURRY
+wake breaks safe SIGNALS=1 BROKEN_WAKE_FIRST
+wake breaks safe SIGNALS=1 BROKEN_SEEN_LATE
+wake breaks safe PIPE SIGNALS=1 BROKEN_SEEN_LATE
+wake breaks safe STOPPER DISPATCHER SIGNALS=1 BROKEN_QUIT_FIRST
+wake breaks safe SIGNALS=1 BROKEN_ASLEEP_FIRST
+wake breaks safe SIGNALS=1 DISPATCHER BROKEN_SLEEPERS_FIRST
+wake breaks safe SIGNALS=1 BROKEN_ROUSE_ALONE
+wake breaks safe SIGNALS=1 OTHER BROKEN_WAKE_ONCE
+wake breaks safe SIGNALS=1 BROKEN_STATE_FIRST
+wake breaks safe SIGNALS=1 BROKEN_LOOK_FIRST
+wake breaks safe SIGNALS=2 WAITERS=1 BROKEN_LOSER_LEAVES
+wake breaks safe CLOSER SIGNALS=1 WAITERS=1 BROKEN_ONE_SIDE
+wake breaks safe CLOSER SIGNALS=1 WAITERS=1 BROKEN_NO_QUIESCE
+wake breaks safe CLOSER SIGNALS=0 WAITERS=1 BROKEN_SILENT_DETACH
+wake breaks safe STOPPER DISPATCHER SIGNALS=1 BROKEN_NO_SECOND_LOOK
+wake breaks safe PIPE STRANGER SIGNALS=1 BROKEN_POLL
+wake breaks safe PIPE STRANGER SIGNALS=1 BROKEN_MEND_LATE
+wake breaks safe PIPE STRANGER SIGNALS=1 BROKEN_NO_QUIESCE_AT_CLOSE
+fork breaks safe BROKEN_NO_PID
+fork breaks safe VFORK BROKEN_NO_PID
+fork breaks safe BROKEN_ADOPT_FIRST
+fork breaks safe BROKEN_LOCK_COPIED
+fork breaks safe BROKEN_INFLIGHT_COPIED
+fork breaks safe BROKEN_STOP_COPIED
+fork breaks safe STRANGER FROM_C BROKEN_PIPE_KEPT
+fork breaks safe INTERRUPTS=1 BROKEN_INHERITED_OVERWRITTEN
+fork breaks safe INTERRUPTS=1 BROKEN_MARKED_FIRST
+fork breaks safe INTERRUPTS=1 BROKEN_FORGOTTEN_FIRST
 VARIANTS
 }
 
-check() ( # check holds|breaks safe|live FLAG...; in a folder of its own
-    expected=$1 mode=$2
-    shift 2
+check() ( # check MODEL holds|breaks safe|live FLAG...; in a folder of its own
+    model=$1 expected=$2 mode=$3
+    shift 3
     folder=$(mktemp -d -p "$work")
     cd "$folder"
     flags=("${@/#/-D}")
@@ -69,7 +111,7 @@ check() ( # check holds|breaks safe|live FLAG...; in a folder of its own
     fi
     # A fault is found before it pays to have optimized the search.
     [ "$expected" = holds ] && optimize=-O2 || optimize=-O0
-    spin -a "${flags[@]}" "$HERE/section.pml" >spin.log 2>&1 &&
+    spin -a "${flags[@]}" "$HERE/$model.pml" >spin.log 2>&1 &&
         gcc "$optimize" -w -DCOLLAPSE -DMEMLIM="$MEMORY" "${compile[@]}" \
             -o pan pan.c >gcc.log 2>&1 &&
         ./pan "${run[@]}" -m"$DEPTH" >pan.log 2>&1 || true
@@ -89,13 +131,14 @@ check() ( # check holds|breaks safe|live FLAG...; in a folder of its own
         -e 'Search not completed' -e 'reached -DMEMLIM' -e 'out of memory' <<<"$log"; then
         verdict="was cut short"
     fi
-    printf '%-6s %9s states  %s %s%s\n' "$verdict" "${states:-?}" "$mode" "$*" \
+    printf '%-6s %9s states  %s %s %s%s\n' "$verdict" "${states:-?}" "$model" \
+        "$mode" "$*" \
         "${found:+: $found}"
     if [ "$verdict" != "$expected" ]; then
         echo "WRONG: expected that it $expected"
         [ -n "$found" ] || tail -n 20 <<<"$log"
-        [ ! -e section.pml.trail ] || spin -t -p -g "${flags[@]}" \
-            "$HERE/section.pml" 2>&1 | tail -n 300
+        [ ! -e "$model.pml.trail" ] || spin -t -p -g "${flags[@]}" \
+            "$HERE/$model.pml" 2>&1 | tail -n 300
         touch "$work/wrong"
     fi
     rm -rf "$folder"
