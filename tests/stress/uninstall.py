@@ -4,8 +4,9 @@
 
 In each round a new process makes a killer, closes it, and is sent one signal about
 then: later after a round in which the killer has heard it, earlier after one in which
-it has not, as the moment in question is short. Either the killer has heard it, which shows in all that the
-killer tells, or whoever had the signal before: never both, never neither.
+it has not, as the moment in question is short. Either the killer has heard it, which
+shows in all that the killer tells, or whoever had the signal before: never both, never
+neither.
 """
 
 from __future__ import annotations
