@@ -503,9 +503,11 @@ init {
             run Waiter(i)
         }
 #endif
+#if SIGNALS > 0
         for (i : 1 .. SIGNALS) {
             run Signal()
         }
+#endif
     }
     /* Nobody can do anything any more. */
     timeout;
