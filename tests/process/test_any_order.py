@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from child_process import Child
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -323,6 +323,8 @@ def run(**kwargs: Any) -> None:
             settings=settings(
                 deadline=None,
                 database=None,
+                # No shrinking: each wrong step waits long for the right state.
+                phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
                 **kwargs,
             ),
