@@ -75,7 +75,7 @@ def test_no_file_is_opened_but_of_proc(needed: set[str]) -> None:
 
     assert lines == {
         "_info.py": 'cmdline = _core.read_file(f"/proc/{info.si_pid}/cmdline", 200)',
-        "_leader.py": 'stat = Path(f"/proc/{pid}/stat").read_bytes()',
+        "_leader.py": 'with open(f"/proc/{pid}/stat", "rb") as file:',
         "_sigwait.py": (
             'status = _core.read_file(f"{folder}/{tid}/status", MOST_STATUS)'
         ),
