@@ -83,7 +83,6 @@ def with_sender(info: SignalInfo) -> SignalInfo:
 
 def _in_one_line(text: str) -> str:
     # The sender chose it: it must not forge a line of the log, nor reach the terminal
-    # that shows it.
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
+    # that shows it. Not by a codec, which is imported when it is first wanted: there
+    # may be no descriptor for that.
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -162,7 +162,9 @@ def test_second_ctrl_c_with_a_lifespan(cli) -> None:
     time.sleep(0.6)  # sooner it is taken for the same Ctrl-C
     child.signal(SIGINT)
 
-    assert child.finish().status == -SIGINT
+    # uvicorn has heard it, too, and gives up the connection: 0 where it is through
+    # with that before the process is ended.
+    assert child.finish().status in (-SIGINT, 0)
     assert upload.answer()[0] in (0, 500)
 
 
