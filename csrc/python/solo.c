@@ -8,8 +8,9 @@
  * else changes anything meanwhile. signal.signal() runs handlers that are due,
  * and they may: they find the truth by `solo_take`, and we look again after
  * it. */
-#include "../core/ge_pass.h"
 #include "section.h"
+
+#include "../core/ge_pass.h"
 
 #define MOST 8 /* signals; sections with more take the long way */
 
