@@ -10,8 +10,8 @@
 
 #define ROUSED 4 /* at some 5 us each */
 
-/* The least that is woken at GE_IN_TURN, whether or not its lock is free. The
- * chain alone is some five times as fast. */
+/* The least that is woken at GE_IN_TURN, whether or not its lock is free: less
+ * than the chain wakes by itself, so as not to become the herd. */
 #define PACE 100
 #define PACE_NS (GE_NS_PER_S / 200)
 
@@ -64,8 +64,8 @@ ge__latch_rouse(enum ge_where where)
 }
 
 /* Waking all who need one lock next makes a herd: they sleep again, on that
- * lock, and CPython's has each of them look again every 5 ms. 4096 take ten
- * times as long as one after the other. So they are a chain:
+ * lock, and CPython's has each of them look again every 5 ms. So they are a
+ * chain:
  *   handler:  wakes one     it: has the lock, wakes the next    it: ...
  * What a chain alone would get wrong:
  *   one has been woken, and waits for the lock, which others take in turns;
