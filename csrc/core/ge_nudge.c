@@ -3,6 +3,7 @@
 
 #include "ge_handler.h"
 #include "ge_nudge.h"
+#include "ge_record.h"
 
 bool
 ge__in_main(void)
@@ -44,11 +45,17 @@ ge_nudge(int signum)
     ge__leave(side);
 }
 
+/* One without a sender may be a signal of somebody else's, taken for the nudge
+ * that is about to come. Then that one is taken for the signal, as nothing is
+ * on its way any more: the count is right, and so is who has it, but it says
+ * of itself that it comes from here. */
 bool
 ge__nudge_came(int signum, const siginfo_t *info)
 {
-    return info != NULL && info->si_code == GE_SI_THREAD &&
-           (int)info->si_pid == atomic_load(&ge__mailbox.owner) &&
+    return info != NULL &&
+           (ge__record_is_bare(info) ||
+            (info->si_code == GE_SI_THREAD &&
+             (int)info->si_pid == atomic_load(&ge__mailbox.owner))) &&
            atomic_exchange(&ge__mailbox.signals[signum].nudged, 0) == 1;
 }
 

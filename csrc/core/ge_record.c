@@ -24,6 +24,12 @@ has_value(int code)
     return code == SI_QUEUE || code == SI_TIMER || code == SI_MESGQ;
 }
 
+bool
+ge__record_is_bare(const siginfo_t *info)
+{
+    return info->si_code == SI_USER && info->si_pid == 0;
+}
+
 void
 ge__record_describe(struct ge_info *out, int signum, const siginfo_t *info)
 {

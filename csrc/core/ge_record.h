@@ -20,6 +20,11 @@ struct ge_record {
 void ge__record_describe(struct ge_info *out, int signum,
                          const siginfo_t *info);
 
+/* Is nothing in it? So comes a signal to one thread when as many are queued as
+ * the user may have (RLIMIT_SIGPENDING), and one from beyond a container:
+ * there the sender has no number. Call from: any thread, a handler too. */
+bool ge__record_is_bare(const siginfo_t *info);
+
 /* Call from: any thread, a handler too. False if another thread is writing:
  * its signal came at the same moment and is as good as ours. */
 bool ge__record_write(struct ge_record *r, const struct ge_info *info);

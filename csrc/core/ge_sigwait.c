@@ -4,11 +4,14 @@
 #include "ge_fork.h"
 #include "ge_handler.h"
 #include "ge_nudge.h"
+#include "ge_record.h"
 #include "ge_sigwait.h"
 #include "ge_thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
 #if GE_HAVE_SIGWAITINFO
@@ -65,11 +68,28 @@ hand_to_owner(struct taker *me, int signum)
     pthread_mutex_unlock(&handing);
 }
 
-/* Nobody else knows this thread, so nobody else sends to it alone. */
+/* Nobody else knows this thread, so nobody else sends to it alone. One without
+ * a sender may be either. Then the other one, if there is one, is pending by
+ * now, and of the two it does not matter which is which. */
 static bool
-is_our_kick(const siginfo_t *info)
+is_our_kick(struct taker *me, int signum, siginfo_t *info)
 {
-    return info->si_code == GE_SI_THREAD && info->si_pid == getpid();
+    const struct timespec at_once = { 0 };
+    sigset_t same;
+    bool kicked;
+
+    if (info->si_code == GE_SI_THREAD && info->si_pid == getpid()) {
+        return true;
+    }
+    if (!ge__record_is_bare(info) || signum != first_of(&me->signals)) {
+        return false;
+    }
+    pthread_mutex_lock(&handing);
+    kicked = atomic_load(&me->quit);
+    pthread_mutex_unlock(&handing);
+    (void)sigemptyset(&same);
+    (void)sigaddset(&same, signum);
+    return kicked && sigtimedwait(&same, info, &at_once) < 0;
 }
 
 static void *
@@ -81,7 +101,7 @@ taker_main(void *arg)
         siginfo_t info;
         int signum = GE_SIGWAITINFO(&me->signals, &info);
 
-        if (signum < 0 || is_our_kick(&info)) {
+        if (signum < 0 || is_our_kick(me, signum, &info)) {
             continue;
         }
         /* As if the kernel had chosen this thread for the handler. */
@@ -114,7 +134,11 @@ end(struct taker *taker)
         atomic_store(&taker->quit, true);
         /* To the thread alone: it cannot merge with one to the process, which
          * the next taker finds pending. */
-        (void)pthread_kill(taker->thread, first_of(&taker->signals));
+        while (pthread_kill(taker->thread, first_of(&taker->signals)) ==
+               EAGAIN) {
+            /* Of the queued kind, and the user has as many as are allowed. */
+            (void)sched_yield();
+        }
     }
     pthread_mutex_unlock(&handing);
     (void)pthread_join(taker->thread, NULL);
