@@ -294,21 +294,21 @@ every_signal_is_news(enum ge_backend backend)
 IN_BOTH(every_signal_is_news)
 
 static const struct check_case cases[] = {
-    CASE_WITHIN(no_wake_up_is_lost, 60),
+    CASE_WITHIN(no_wake_up_is_lost, 240),
     CASE(no_wait_ends_before_its_time),
     CASE(a_time_in_the_past_does_not_wait),
     CASE(what_was_missed_is_not_waited_for),
     CASE(a_far_time_can_be_waited_for),
     CASE(a_signal_ends_a_wait_on_a_futex),
-    CASE_WITHIN(every_waiter_hears_of_every_stop_futex, 60),
-    CASE_WITHIN(every_waiter_hears_of_every_stop_pipe, 60),
-    CASE_WITHIN(the_handler_itself_wakes_the_first, 60),
-    CASE_WITHIN(each_wakes_the_next_futex, 60),
-    CASE_WITHIN(each_wakes_the_next_pipe, 60),
-    CASE_WITHIN(one_that_wakes_nobody_holds_nobody_up_futex, 60),
-    CASE_WITHIN(one_that_wakes_nobody_holds_nobody_up_pipe, 60),
-    CASE_WITHIN(the_chain_needs_no_watcher, 60),
-    CASE_WITHIN(every_signal_is_news_futex, 60),
-    CASE_WITHIN(every_signal_is_news_pipe, 60),
+    CASE_WITHIN(every_waiter_hears_of_every_stop_futex, 240),
+    CASE_WITHIN(every_waiter_hears_of_every_stop_pipe, 240),
+    CASE_WITHIN(the_handler_itself_wakes_the_first, 240),
+    CASE_WITHIN(each_wakes_the_next_futex, 240),
+    CASE_WITHIN(each_wakes_the_next_pipe, 240),
+    CASE_WITHIN(one_that_wakes_nobody_holds_nobody_up_futex, 240),
+    CASE_WITHIN(one_that_wakes_nobody_holds_nobody_up_pipe, 240),
+    CASE_WITHIN(the_chain_needs_no_watcher, 240),
+    CASE_WITHIN(every_signal_is_news_futex, 240),
+    CASE_WITHIN(every_signal_is_news_pipe, 240),
 };
 CHECK_MAIN(cases)

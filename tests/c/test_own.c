@@ -407,8 +407,8 @@ static const struct check_case cases[] = {
     CASE(emptied_by_mistake_a_stranger_keeps_all),
     CASE(a_file_is_read_from_its_beginning),
     CASE(a_stream_is_neither_waited_for_nor_emptied),
-    CASE_WITHIN(pairs_in_a_storm, 60),
-    CASE_WITHIN(heard_in_a_storm_futex, 60),
-    CASE_WITHIN(heard_in_a_storm_pipe, 60),
+    CASE_WITHIN(pairs_in_a_storm, 240),
+    CASE_WITHIN(heard_in_a_storm_futex, 240),
+    CASE_WITHIN(heard_in_a_storm_pipe, 240),
 };
 CHECK_MAIN(cases)

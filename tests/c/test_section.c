@@ -345,7 +345,7 @@ static const struct check_case cases[] = {
     CASE(alone_it_does_not_end_with_a_signal_held),
     CASE(alone_it_leaves_strangers_alone),
     CASE(what_is_ignored_is_not_simple),
-    CASE_WITHIN(entering_races_closing, 30),
-    CASE_WITHIN(many_threads_lose_no_count, 30),
+    CASE(entering_races_closing),
+    CASE(many_threads_lose_no_count),
 };
 CHECK_MAIN(cases)

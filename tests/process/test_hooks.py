@@ -379,7 +379,7 @@ def test_join_keeps_to_the_grace(passes) -> None:
     """Once stopping, join() returns within the grace, before the end of the process."""
     passes(
         """
-        killer = GracefulKiller(grace=3.0)
+        killer = GracefulKiller(grace=10)
         release = threading.Event()
         stuck = threading.Thread(target=release.wait, name="stuck")
         killer.add(stuck, stop=lambda: None)

@@ -70,7 +70,7 @@ def test_the_schedule_fits_into_the_grace(works, when: str) -> None:
     it was begun before the stop."""
     source = """
     def main(when):
-        with GracefulKiller(grace=3) as killer:
+        with GracefulKiller(grace=10) as killer:
             worker = Deaf(start_method="fork", stop=("ASK", 500, "TERM", 500, "KILL"))
             worker.start()
             worker.hear()
