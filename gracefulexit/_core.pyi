@@ -77,7 +77,6 @@ def solo_init(
     lock: Any,
     layer1: Callable[..., object],
     set_python: Callable[..., Any],
-    get_python: Callable[..., Any],
     /,
 ) -> None: ...
 def idle(yes: bool, /) -> None: ...

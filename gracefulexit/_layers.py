@@ -22,9 +22,6 @@ import time
 
 # signal.signal() without the bytecodes around it.
 from _signal import (  # type: ignore[import-not-found]
-    getsignal as get_python_table,
-)
-from _signal import (
     signal as set_python_table,
 )
 from collections.abc import Callable, Mapping
@@ -97,7 +94,7 @@ class Layers:
                     self.laid.add(signum)
 
     def init_solo(self) -> None:
-        _core.solo_init(self.lock, on_python_signal, set_python_table, get_python_table)
+        _core.solo_init(self.lock, on_python_signal, set_python_table)
 
     def note_idle(self, yes: bool) -> None:
         """May main take the short way? Under the lock."""

@@ -3,7 +3,6 @@
 
 #include "ge_handler.h"
 #include "ge_nudge.h"
-#include "ge_record.h"
 
 bool
 ge__in_main(void)

@@ -4,7 +4,6 @@
 #include "ge_fork.h"
 #include "ge_handler.h"
 #include "ge_nudge.h"
-#include "ge_record.h"
 #include "ge_sigwait.h"
 #include "ge_thread.h"
 

@@ -57,13 +57,15 @@ gepy_discard(struct gepy_opened *o)
     Py_DECREF(owner);
 }
 
+/* Or ignored, which nobody here wants to hear: each section of a program that
+ * runs under nohup would take the long way. */
 static bool
 covered(struct gepy_section *self)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->signals); i++) {
-        long signum = PyLong_AsLong(PyTuple_GET_ITEM(self->signals, i));
+        PyObject *signum = PyTuple_GET_ITEM(self->signals, i);
 
-        if (!ge_covered((int)signum)) {
+        if (!ge_covered((int)PyLong_AsLong(signum)) && !gepy_ignored(signum)) {
             return false;
         }
     }

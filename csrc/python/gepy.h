@@ -123,6 +123,16 @@ struct gepy_opened {
     bool task;    /* of an asyncio task, not of its thread */
 };
 
+/* table.c; main's handlers, from any thread. NULL without an exception: not to
+ * be had. */
+PyObject *gepy_python_handler(PyObject *signum);
+
+/* Is that one SIG_DFL, or SIG_IGN? */
+bool gepy_handler_is(PyObject *handler, void (*which)(int));
+
+/* As is_ignored() in _layers.py. */
+bool gepy_ignored(PyObject *signum);
+
 uint64_t gepy_serial(void);
 bool gepy_in_main(void);
 

@@ -24,27 +24,26 @@ static struct {
 } solo;
 
 /* By solo_init(), for the life of the process. */
-static PyObject *acquire, *release, *layer1, *set_python, *get_python;
+static PyObject *acquire, *release, *layer1, *set_python;
 static PyObject *no_wait; /* (False,) */
 static bool idle;         /* nobody wants anything; under the lock */
 
-PyDoc_STRVAR(init_doc, "solo_init(lock, layer1, set_python, get_python, /)\n"
+PyDoc_STRVAR(init_doc, "solo_init(lock, layer1, set_python, /)\n"
                        "--\n\nWhat it works with.");
 
 static PyObject *
 solo_init(PyObject *module, PyObject *args)
 {
-    PyObject *lock, *first, *set, *get;
+    PyObject *lock, *first, *set;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOO:solo_init", &lock, &first, &set, &get)) {
+    if (!PyArg_ParseTuple(args, "OOO:solo_init", &lock, &first, &set)) {
         return NULL;
     }
     Py_XSETREF(acquire, PyObject_GetAttrString(lock, "acquire"));
     Py_XSETREF(release, PyObject_GetAttrString(lock, "release"));
     Py_XSETREF(layer1, Py_NewRef(first));
     Py_XSETREF(set_python, Py_NewRef(set));
-    Py_XSETREF(get_python, Py_NewRef(get));
     if (no_wait == NULL) {
         no_wait = Py_BuildValue("(O)", Py_False);
     }
@@ -178,25 +177,28 @@ simple(struct gepy_section *self)
     }
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *signum = PyTuple_GET_ITEM(self->signals, i);
-        PyObject *there = PyObject_CallOneArg(get_python, signum);
+        PyObject *there;
 
+        if (gepy_ignored(signum)) {
+            continue; /* nohup meant it */
+        }
+        there = gepy_python_handler(signum);
         if (there == NULL) {
-            PyErr_Clear();
             return false;
         }
-        solo.signums[i] = (int)PyLong_AsLong(signum);
-        solo.previous[i] = there;
-        solo.laid[i] = false;
-        solo.n = (int)i + 1;
-        /* None: a handler of C code; SIG_IGN: nohup meant it; ours: put there
-         * by somebody who had saved it. */
-        if (there == layer1 || !(PyCallable_Check(there) ||
-                                 (PyLong_CheckExact(there) &&
-                                  PyLong_AsLong(there) == (long)SIG_DFL))) {
+        solo.signums[solo.n] = (int)PyLong_AsLong(signum);
+        solo.previous[solo.n] = there;
+        solo.laid[solo.n] = false;
+        solo.n++;
+        /* None: a handler of C code; ours: put there by somebody who had saved
+         * it; SIG_IGN: of a signal that Python ignores, or of another thread's
+         * os.system() just now. */
+        if (there == layer1 ||
+            !(PyCallable_Check(there) || gepy_handler_is(there, SIG_DFL))) {
             return false;
         }
     }
-    return n > 0;
+    return solo.n > 0;
 }
 
 /* Lay both layers. 0; 1: not done, or not by us alone; -1. */
@@ -246,13 +248,12 @@ untouched(void)
 {
     for (int i = 0; i < solo.n; i++) {
         PyObject *signum = PyLong_FromLong(solo.signums[i]);
-        PyObject *there =
-            signum == NULL ? NULL : PyObject_CallOneArg(get_python, signum);
+        PyObject *there = signum == NULL ? NULL : gepy_python_handler(signum);
 
+        PyErr_Clear();
         Py_XDECREF(signum);
         Py_XDECREF(there);
         if (there != layer1) {
-            PyErr_Clear();
             return false;
         }
     }

@@ -201,6 +201,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/section.h": {"gepy.h"},
     "python/section.c": {"section.h"},
     "python/entry.c": {"section.h"},
+    "python/table.c": {"gepy.h"},
     "python/solo.c": {"../core/ge_pass.h", "section.h"},
     "python/tasks.c": {"section.h"},
     "python/signals.c": {"../core/ge_pass.h", "gepy.h"},

@@ -14,18 +14,15 @@ NO_TRACE = 77  # how the tool says that this system does not let it trace
 SECTIONS = 100
 TRIES = 5
 
-# What sigaction() is called for, for each of the two signals, by the outermost
-# section of a process without a killer.
-SIGNALS = 2
+# What sigaction() is called for, for each signal, by the outermost section of a
+# process without a killer.
 # In main, by the short way.
 MAIN_IN = 3  # who has it, signal.signal(), our handler over that
 MAIN_OUT = 3  # is it still ours, signal.signal(), flags and mask as before
-IN_MAIN = {"sigaction": SIGNALS * (MAIN_IN + MAIN_OUT)}
 # Python's table is the main thread's alone, so workers leave it as it is. And
 # whose process is it? Asked once on each way, as a fork may have come between.
 WORKER_IN = 3  # who has it, is it ignored, our handler
 WORKER_OUT = 2  # is it still ours, who had it before
-IN_WORKER = {"sigaction": SIGNALS * (WORKER_IN + WORKER_OUT), "getpid": 2}
 
 # Prints nothing: the tool does, one line for each pair of marks.
 PROGRAM = f"""
@@ -91,8 +88,20 @@ def parse(line: str) -> tuple[int, dict[str, int]]:
     return int(what), calls
 
 
+# How the program is started, and how many of the two signals a section then takes:
+# Ctrl-C is ignored under nohup, and in the background of a shell script.
+STARTS = {"usual": 2, "in the background": 1}
+
+
+@pytest.fixture(scope="module", params=STARTS)
+def start(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, int]]:
+def counted(
+    tmp_path_factory: pytest.TempPathFactory, start: str
+) -> dict[int, dict[str, int]]:
     """Calls per section, as PROGRAM numbers them."""
     if sys.platform != "linux":
         pytest.skip("the tool that counts needs Linux's ptrace")
@@ -100,7 +109,9 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, int
     tool = folder / "count_syscalls"
     run([*compiler(), "-std=c11", "-O2", "-Wall", "-Wextra", TOOL, "-o", tool])
     program = f"""
-        import os, sys
+        import os, signal, sys
+        if {start!r} == "in the background":
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.dup2(1, 3)  # where the tool prints
         os.execv({str(tool)!r}, [{str(tool)!r}, sys.executable, "-c", {PROGRAM!r}])
     """
@@ -141,14 +152,18 @@ def test_free(counted) -> None:
 
 
 @pytest.mark.slow
-def test_outermost(counted) -> None:
+def test_outermost(counted, start: str) -> None:
     """Without a killer the outermost section takes its signals and gives them back,
     and makes no other system calls."""
-    assert [counted[what] for what in OUTERMOST] == [IN_MAIN] * 2
+    signals = STARTS[start]
+    in_main = {"sigaction": signals * (MAIN_IN + MAIN_OUT)}
+    in_worker = {"sigaction": signals * (WORKER_IN + WORKER_OUT), "getpid": 2}
+
+    assert [counted[what] for what in OUTERMOST] == [in_main] * 2
     # Main is asked for Python's table by the clock, at most 20 times a second: a
     # few calls in some of the hundred sections.
     each = [
         {name: round(n) for name, n in counted[what].items() if n >= 0.5}
         for what in OUTERMOST_WORKER
     ]
-    assert each == [IN_WORKER] * 2
+    assert each == [in_worker] * 2
