@@ -96,14 +96,14 @@ def test_no_call_is_interrupted(passes, call: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_handlers_interrupt(passes, handler_backend: str, call: str) -> None:
-    """The same calls are interrupted in main where a handler runs there, and not in
-    other threads: what the other test finds can be found."""
+    """The same calls are interrupted in main where a handler runs there: what the
+    other test finds can be found. (A worker mostly is not, but while main has not yet
+    run for one signal the kernel gives the next one to another thread.)"""
     passes(
         "\n        import textwrap"
         + UNDISTURBED
         + """
         assert found["main"] > 0, found
-        equal(0, found["worker"])
         """,
         handler_backend,
         call,
