@@ -36,6 +36,6 @@ def bench(how: How) -> Iterator[Row]:
             for backend in BACKENDS
         }
         commands |= others(how, main)
-        rounds = dict.fromkeys(commands, how.rounds(200))
+        rounds = dict.fromkeys(commands, how.rounds(100))
         found = lateness(how, commands, rounds, dict.fromkeys(commands, PAUSE))
         yield from rows(case, "us", split(found))

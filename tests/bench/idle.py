@@ -28,7 +28,10 @@ SECONDS = 10.0
 
 
 def waiters(number: int) -> dict[Who, Sequence[object]]:
-    ways = {Who(f"gracefulexit, {backend}", OURS): backend for backend in BACKENDS}
+    # "pipe" and "sigwait" are ways of others, too.
+    ways = {
+        Who(f"gracefulexit, {backend}", OURS): f"ours {backend}" for backend in BACKENDS
+    }
     ways[Who("signal.signal, Event")] = "event"
     ways[Who("set_wakeup_fd, pipe, Event")] = "pipe"
     ways[Who("sigwait thread, Event")] = "sigwait"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -116,6 +117,10 @@ def parse() -> Any:
 
 def main() -> None:
     args = parse()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # In the background of a shell script. Children would inherit it, and then
+        # neither they nor sections here are what they mostly are.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if args.plot:
         import plot  # needs matplotlib: say so before anything is measured
     print(page.says_where(machine.describe()))

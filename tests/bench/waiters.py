@@ -1,6 +1,6 @@
 """A program with workers that wait for its stop, in each of the ways of a program.
 
-    python waiters.py WAY NUMBER
+    python waiters.py WAY NUMBER      (ours: "ours BACKEND")
 
 Prints "ready" when all have been started. Ends with status 0 after SIGTERM, when all
 have ended. For idle.py and stop.py.
@@ -136,10 +136,10 @@ WAYS = {
 
 def main(way: str, number: str) -> None:
     threading.stack_size(STACK)
-    if way in WAYS:
-        WAYS[way](int(number))
+    if way.startswith("ours "):
+        ours(way.removeprefix("ours "), int(number))
     else:
-        ours(way, int(number))
+        WAYS[way](int(number))
 
 
 if __name__ == "__main__":
