@@ -114,12 +114,13 @@ class Lifecycle(_core.Flag):
     def _stopping(self) -> bool:
         return self.kill_now
 
-    def _set_event(self) -> None:
-        """Once: it can be cleared."""
+    def _set_event(self) -> bool:
+        """Once: it can be cleared. Was it this time?"""
         with self._telling:
             fresh, self._event_told = not self._event_told, True
         if fresh:
             set_event(self.event)
+        return fresh
 
     def _tell(self) -> None:
         with self._telling:

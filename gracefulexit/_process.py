@@ -59,7 +59,7 @@ class Member(Hearer, Protocol):
     def _inherited_by_fork(self, library: bool) -> None: ...
     def _exception(self) -> BaseException: ...
     def _stopping(self) -> bool: ...
-    def _set_event(self) -> None: ...
+    def _set_event(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -522,12 +522,13 @@ class Process:
         # that was over.
         killers = list(self.killers)
         state = _core.state()
-        # Before all else. Rejected: a short sleep after it, so that those who wait
-        # for the event get the interpreter lock at once. Where threads compute,
-        # getting it back takes 5 ms for each of them, and the workers wait for it.
-        for killer in killers:
-            if killer._stopping():
-                killer._set_event()
+        # Before all else. Then those in wait() have the interpreter lock before us:
+        # what follows takes us longer than a hundred of them. Rejected: to let it go
+        # for those who wait for the event, too. Where threads compute, getting it
+        # back takes 5 ms for each of them, and the workers wait for it.
+        told = [k for k in killers if k._stopping() and k._set_event()]
+        if told:
+            _core.let_pass()
         # As of the signal, for the log.
         sections, left = names(), self.remaining()
         # Who waits is told before the log, which may block.

@@ -212,6 +212,9 @@ void ge_wake_all(enum ge_where where);
  * wakes the next one by this. One who does not holds nobody up for long. */
 void ge_wake_next(void);
 
+/* Without that lock: sleep until nobody is there, for a ms at most. */
+void ge_let_pass(void);
+
 /* ---- wake-up descriptors --------------------------------------------------
  */
 

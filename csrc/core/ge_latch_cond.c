@@ -119,6 +119,11 @@ ge_wake_next(void)
 }
 
 void
+ge_let_pass(void)
+{
+}
+
+void
 ge__latch_fork_child(void)
 {
     for (int i = 0; i < GE_PLACES; i++) {

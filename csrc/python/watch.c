@@ -94,6 +94,21 @@ wake_news(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(let_pass_doc,
+             "let_pass()\n--\n\n"
+             "Let those in killer.wait() run first, for a millisecond.");
+
+static PyObject *
+let_pass(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    ge_let_pass();
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(sections_doc, "sections()\n--\n\nHow many are open.");
 
 static PyObject *
@@ -187,6 +202,7 @@ PyMethodDef gepy_watch_methods[] = {
     { "news", news, METH_NOARGS, news_doc },
     { "wait_news", wait_news, METH_VARARGS, wait_news_doc },
     { "wake_news", wake_news, METH_NOARGS, wake_news_doc },
+    { "let_pass", let_pass, METH_NOARGS, let_pass_doc },
     { "sections", sections, METH_NOARGS, sections_doc },
     { "backends", backends, METH_NOARGS, backends_doc },
     { "watcher_start", watcher_start, METH_O, start_doc },

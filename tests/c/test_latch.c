@@ -82,6 +82,7 @@ what_was_missed_is_not_waited_for(void)
 }
 
 struct sleeper {
+    enum ge_where where;
     unsigned seen;
     int64_t until;
     atomic_int rc;
@@ -92,7 +93,7 @@ sleep_once(void *arg)
 {
     struct sleeper *s = arg;
 
-    atomic_store(&s->rc, ge_wait(GE_AT_STOP, s->seen, s->until));
+    atomic_store(&s->rc, ge_wait(s->where, s->seen, s->until));
     return NULL;
 }
 
@@ -233,6 +234,26 @@ each_wakes_the_next(enum ge_backend backend)
 }
 IN_BOTH(each_wakes_the_next)
 
+/* One who is asleep for long holds nobody up. */
+static void
+letting_pass_ends_by_itself(void)
+{
+    struct sleeper s = { .where = GE_IN_TURN, .until = GE_NEVER };
+    pthread_t thread;
+
+    ge_let_pass();
+    s.seen = ge_seen(GE_IN_TURN);
+    atomic_init(&s.rc, 99);
+    thread = spawn(sleep_once, &s);
+    for (int i = 0; i < 10; i++) {
+        ge_let_pass();
+    }
+    CHECK_EQ(99, atomic_load(&s.rc));
+    ge_wake_all(GE_IN_TURN);
+    join(thread);
+    CHECK_EQ(0, atomic_load(&s.rc));
+}
+
 /* As one does that waits for a lock, or was woken too early. */
 static void
 one_that_wakes_nobody_holds_nobody_up(enum ge_backend backend)
@@ -303,6 +324,7 @@ static const struct check_case cases[] = {
     CASE_WITHIN(every_waiter_hears_of_every_stop_futex, 240),
     CASE_WITHIN(every_waiter_hears_of_every_stop_pipe, 240),
     CASE_WITHIN(the_handler_itself_wakes_the_first, 240),
+    CASE(letting_pass_ends_by_itself),
     CASE_WITHIN(each_wakes_the_next_futex, 240),
     CASE_WITHIN(each_wakes_the_next_pipe, 240),
     CASE_WITHIN(one_that_wakes_nobody_holds_nobody_up_futex, 240),
