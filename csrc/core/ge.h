@@ -187,8 +187,7 @@ struct ge_cell {
  * this returns. Returns 0; -ENOSPC beyond GE_MAX_CELLS. */
 int ge_cell_add(struct ge_cell *cell);
 
-/* After this returns no handler will touch the cell. Call from: any thread;
- * never from a handler. */
+/* Then no handler touches the cell any more. Call from: any thread. */
 void ge_cell_remove(struct ge_cell *cell);
 
 /* The places to sleep natively: everybody who waits for the stop, the one who
