@@ -21,7 +21,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -78,15 +77,15 @@ class Owner(Protocol):
     def refusal(self) -> SystemExit: ...
 
 
-@dataclass(eq=False)
 class Passing:
     """One signal on its way to main."""
 
-    signum: int
-    # Python's table does not show us: CPython calls the user's handler.
-    by_itself: bool
-    tripped: bool = False
-    taken: threading.Event = field(default_factory=threading.Event)
+    def __init__(self, signum: int, by_itself: bool) -> None:
+        self.signum = signum
+        # Python's table does not show us: CPython calls the user's handler.
+        self.by_itself = by_itself
+        self.tripped = False
+        self.taken = threading.Event()
 
 
 class Delivery:

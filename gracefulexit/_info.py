@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from . import _core
 from ._signals import name_of
@@ -13,8 +13,7 @@ from ._signals import name_of
 CoreInfo = tuple[int, int, int, int, int, float]
 
 
-@dataclass(frozen=True)
-class SignalInfo:
+class SignalInfo(NamedTuple):
     """One signal, or one ``stop()`` from code (``signum`` 0).
 
     Safe to read from any thread. ``when`` is ``time.monotonic()`` seconds;
@@ -78,7 +77,7 @@ def with_sender(info: SignalInfo) -> SignalInfo:
         return info
     words = cmdline.rstrip(b"\0").split(b"\0")
     line = b" ".join(words).decode("utf-8", "replace").strip()
-    return replace(info, sender=_in_one_line(line) or None)
+    return info._replace(sender=_in_one_line(line) or None)
 
 
 def _in_one_line(text: str) -> str:

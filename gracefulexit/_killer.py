@@ -482,11 +482,11 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             stopping_for=now - stopped if stopped is not None else None,
             remaining=self.remaining(),
             counts={name_of(int(s)): n for s, n in self.counts.items()},
+            lost={name_of(s): n for s, n in self._callbacks.lost().items()},
             workers=self._members.report(stopped),
             sections=self._drain.report(now),
             hooks=self._hooks.report(stopped),
             phases=self._timeline.report(stopped),
-            lost={name_of(s): n for s, n in self._callbacks.lost().items()},
         )
 
     def __enter__(self: Self) -> Self:

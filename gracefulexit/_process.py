@@ -16,9 +16,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import _core
 from ._delivery import Delivery
@@ -62,8 +61,7 @@ class Member(Hearer, Protocol):
     def _set_event(self) -> bool: ...
 
 
-@dataclass(frozen=True)
-class _Ending:
+class _Ending(NamedTuple):
     """A killer that was closed before exit(), which ends the program."""
 
     killer: Member

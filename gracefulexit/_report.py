@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._info import SignalInfo
 
 
-@dataclass(frozen=True)
-class PhaseReport:
+class PhaseReport(NamedTuple):
     """One phase of a stop. `start` counts from the stop, and is None where there was
     none; `length` is None while it lasts. Seconds."""
 
@@ -19,8 +17,7 @@ class PhaseReport:
     length: float | None
 
 
-@dataclass(frozen=True)
-class WorkerReport:
+class WorkerReport(NamedTuple):
     """One registered thread, process or program. Seconds: `asked` counts from the
     stop, `noticed` and `ended` from being asked."""
 
@@ -35,8 +32,7 @@ class WorkerReport:
     stack: str | None = None
 
 
-@dataclass(frozen=True)
-class SectionReport:
+class SectionReport(NamedTuple):
     """One protected section that is open, or that the stop has waited for. Seconds:
     `since` is its age, `waited` how long the stop has waited for it alone."""
 
@@ -47,8 +43,7 @@ class SectionReport:
     waited: float | None = None
 
 
-@dataclass(frozen=True)
-class HookReport:
+class HookReport(NamedTuple):
     """One hook. `result` is ``"not started"``, ``"running"``, ``"done"``,
     ``"failed"`` or ``"left behind"``. Seconds; `start` counts from the stop."""
 
@@ -59,8 +54,7 @@ class HookReport:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What happened so far. ``str()`` of it is for people, ``to_dict()`` for JSON.
 
     >>> from gracefulexit import GracefulKiller
@@ -75,18 +69,18 @@ class Report:
     stopping_for: float | None
     remaining: float | None
     counts: Mapping[str, int]
+    lost: Mapping[str, int]
     workers: tuple[WorkerReport, ...] = ()
     sections: tuple[SectionReport, ...] = ()
     hooks: tuple[HookReport, ...] = ()
     phases: tuple[PhaseReport, ...] = ()
-    lost: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists, strings and numbers, for ``json.dumps()``.
 
         ``reason`` has one more key, ``text``, what ``str()`` of it says.
         """
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = _plain(self)
         if self.reason is not None:
             plain["reason"]["text"] = str(self.reason)
         return plain
@@ -164,8 +158,15 @@ def _columns(rows: Iterable[Sequence[str]]) -> str:
 
 def _plain(value: Any) -> Any:
     """With lists for tuples, so that what comes back out of JSON is equal."""
+    if isinstance(value, _REPORTED):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
+
+
+_REPORTED = (
+    *(Report, SignalInfo, PhaseReport, WorkerReport, SectionReport, HookReport),
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 IMPORT_AND_COMPARE = """
     import os
     import signal
@@ -64,6 +66,84 @@ def test_import_is_cheap(start_child) -> None:
     assert done.out.splitlines() == [
         *("[]", "[]", "module 'gracefulexit' has no attribute 'Nothing'"),
     ]
+
+
+@pytest.mark.parametrize("names", ["*", "Popen", "ProcessWorker"])
+def test_import_loads_little(start_child, names: str) -> None:
+    """What is large in the standard library stays away: each of its modules is also
+    taken down at the end of the process, which is a part of every stop."""
+    done = start_child(
+        f"""
+        import sys
+        before = set(sys.modules)
+        if {names!r} == "*":
+            import gracefulexit, gracefulexit.lowlevel
+            large = {{"multiprocessing", "subprocess"}}
+        else:
+            from gracefulexit import {names}
+            large = set()
+        large |= {{"dataclasses", "inspect", "ast", "dis", "asyncio"}}
+        loaded = sys.modules.keys() - before
+        print(sorted(large & loaded), "gracefulexit" in loaded)
+        """,
+        options=["-I"],
+    ).finish()
+
+    assert (done.status, done.out, done.err) == (0, "[] True\n", "")
+
+
+def test_a_stop_loads_nothing(start_child) -> None:
+    """From the constructor of the killer on, the signal, the log, the report and the
+    end need no module that was not there: there may be no descriptor to load it."""
+    done = start_child(
+        """
+        import logging, os, signal, sys
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+        from gracefulexit import GracefulKiller, TerminateProtected, Worker
+
+        with GracefulKiller(grace=600) as killer:
+            section = TerminateProtected()
+            loaded = set(sys.modules)
+            killer.start(Worker(target=killer.wait), Worker(target=killer.event.wait))
+            with section:
+                os.kill(os.getpid(), signal.SIGTERM)
+                killer.wait()
+                print(killer.report())
+            print(killer.report().to_dict())
+        print(repr(killer.reason), killer.reason)
+        print("loaded", sorted(sys.modules.keys() - loaded))
+        """,
+        options=["-I"],
+    ).finish()
+
+    assert done.err == ""
+    assert done.out.splitlines()[-1] == "loaded []"
+    assert done.status == 0
+
+
+def test_hooks_without_a_descriptor(start_child) -> None:
+    """A hook may be registered, and runs, where nothing can be loaded any more to
+    look at its arguments."""
+    done = start_child(
+        """
+        import os, resource, signal, sys
+        from gracefulexit import GracefulKiller
+
+        with GracefulKiller() as killer:
+            assert "inspect" not in sys.modules
+            high = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, high))
+            os.kill(os.getpid(), signal.SIGTERM)
+            killer.wait()
+            killer.on_stop(print, "on_stop")
+            killer.on_exit(print, "on_exit")
+        assert "inspect" not in sys.modules
+        """,
+        options=["-I"],
+    ).finish()
+
+    assert (done.status, done.err) == (0, "")
+    assert sorted(done.out.split()) == ["on_exit", "on_stop"]
 
 
 def test_import_has_no_side_effect(start_child) -> None:

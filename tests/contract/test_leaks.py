@@ -153,6 +153,7 @@ def members(cls: type) -> set[str]:
         for base in cls.__mro__
         if base.__module__.partition(".")[0] == "gracefulexit"
         for member, value in vars(base).items()
+        if member not in getattr(base, "_fields", ())  # plain values
         if (member in SPOKEN or not member.startswith("_"))
         and (callable(value) or hasattr(type(value), "__get__"))
     }

@@ -29,6 +29,7 @@ FULL = Report(
     stopping_for=2.5,
     remaining=7.5,
     counts={"SIGTERM": 1, "SIGINT": 0},
+    lost={},
     workers=(
         WorkerReport("reader", False, 0.001, 0.002, 0.25),
         WorkerReport("a worker", True, 0.001, None, None, None, "  File x"),
@@ -78,7 +79,7 @@ def test_table() -> None:
 
 def test_table_of_nothing() -> None:
     """Before a stop there are no tables, and a killer without signals has none."""
-    assert str(Report("running", None, None, None, {})) == (
+    assert str(Report("running", None, None, None, {}, {})) == (
         "state    running\nsignals  -"
     )
 
