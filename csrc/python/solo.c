@@ -165,6 +165,8 @@ change(int i, PyObject *handler, void (*then)(int))
     return was != NULL;
 }
 
+#if !defined(Py_GIL_DISABLED)
+
 /* Does the simple case hold? Fills `solo` but for the phase. */
 static bool
 simple(struct gepy_section *self)
@@ -229,18 +231,26 @@ gepy_solo_enter(struct gepy_section *self)
 {
     int rc = 1;
 
-#if !defined(Py_GIL_DISABLED)
     if (idle && gepy_in_main() && lock()) {
         if (idle && simple(self)) {
             rc = lay();
         }
         unlock();
     }
-#else
-    (void)self;
-#endif
     return rc;
 }
+
+#else
+
+/* Never alone: another thread may change what `solo` was filled from. */
+int
+gepy_solo_enter(struct gepy_section *self)
+{
+    (void)self;
+    return 1;
+}
+
+#endif
 
 /* Is it still what we laid? */
 static bool
