@@ -98,15 +98,12 @@ conclude(PyObject *self, PyObject **met)
 static void
 undo(PyObject *op, uint64_t serial)
 {
-    struct gepy_opened *o = gepy_find(NULL, 0, serial);
+    PyObject *error = gepy_take_exception(), *met = NULL;
+    bool last = false;
+    struct gepy_opened *o = gepy_close(serial, &last);
 
     if (o != NULL) {
-        PyObject *error = gepy_take_exception(), *met = NULL;
-        bool last = false;
-
-        if (gepy_close(o, &last)) {
-            gepy_discard(o);
-        }
+        gepy_discard(o);
         if (last && conclude(op, &met) < 0) {
             PyErr_WriteUnraisable(op);
         }
@@ -114,8 +111,8 @@ undo(PyObject *op, uint64_t serial)
             PyException_SetContext(met, error);
             error = met;
         }
-        gepy_give_exception(error);
     }
+    gepy_give_exception(error);
 }
 
 /* The usual entry: 0, or 1 if Python has to see to it; -1 with an exception.
@@ -201,7 +198,7 @@ section_try(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "Kpi:_try", &serial, &task, &who)) {
         return NULL;
     }
-    if (gepy_find(NULL, 0, serial) != NULL) {
+    if (gepy_find(NULL, 0, serial) != 0) {
         return PyLong_FromLong(0); /* it was not covered, and is open */
     }
     o = new_entry((struct gepy_section *)op, serial, task != 0);
@@ -219,12 +216,13 @@ section_try(PyObject *op, PyObject *args)
  */
 
 PyObject *
-gepy_leave(PyObject *op, struct gepy_opened *o, bool ours)
+gepy_leave(PyObject *op, uint64_t serial, bool ours)
 {
-    bool in_main = gepy_in_main(), last;
+    bool in_main = gepy_in_main(), last = false;
     PyObject *met = NULL, *done = Py_None;
+    struct gepy_opened *o = serial == 0 ? NULL : gepy_close(serial, &last);
 
-    if (!gepy_close(o, &last)) {
+    if (o == NULL) {
         return gepy_call_method(op, "_not_open", NULL);
     }
     gepy_discard(o);
@@ -254,16 +252,12 @@ static PyObject *
 section_exit(PyObject *op, PyObject *const *args, Py_ssize_t n)
 {
     unsigned long me = PyThread_get_thread_ident();
-    struct gepy_opened *o = gepy_find(op, me, 0);
-    bool ours = o != NULL;
+    uint64_t serial = gepy_find(op, me, 0);
+    bool ours = serial != 0;
 
     (void)args;
     (void)n;
-    if (!ours) {
-        o = gepy_find(op, 0, 0);
-    }
-    return o == NULL ? gepy_call_method(op, "_not_open", NULL)
-                     : gepy_leave(op, o, ours);
+    return gepy_leave(op, ours ? serial : gepy_find(op, 0, 0), ours);
 }
 
 PyDoc_STRVAR(shut_doc, "_shut($self, serial, /)\n--\n\n"
@@ -273,14 +267,11 @@ static PyObject *
 section_shut(PyObject *op, PyObject *arg)
 {
     uint64_t serial = PyLong_AsUnsignedLongLong(arg);
-    struct gepy_opened *o;
 
     if (serial == (uint64_t)-1 && PyErr_Occurred()) {
         return NULL;
     }
-    o = gepy_find(NULL, 0, serial);
-    return o == NULL ? gepy_call_method(op, "_not_open", NULL)
-                     : gepy_leave(op, o, true);
+    return gepy_leave(op, serial, true);
 }
 
 PyDoc_STRVAR(aexit_doc,

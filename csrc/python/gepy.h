@@ -145,17 +145,21 @@ extern atomic_bool gepy_bare;
 /* Count and list it; results as of ge_section_enter(). */
 int gepy_open(struct gepy_opened *o, bool locked, enum ge_opener who);
 
-/* The opposite; false if it is not in the list (any more). *last: it was the
- * last one, and something is held. */
-bool gepy_close(struct gepy_opened *o, bool *last);
+/* The opposite: the entry, for gepy_discard(), or NULL if it is not in the
+ * list (any more). *last: it was the last one, and something is held. */
+struct gepy_opened *gepy_close(uint64_t serial, bool *last);
 
-/* By its serial, or, with 0, the newest of this owner in that thread, or,
- * with ident 0, in any. */
-struct gepy_opened *gepy_find(const PyObject *owner, unsigned long ident,
-                              uint64_t serial);
+/* The name of one, or 0: by its serial, or, with 0, the newest of this owner
+ * in that thread, or, with ident 0, in any. Not the entry itself: without a
+ * GIL another thread may free it at any moment. */
+uint64_t gepy_find(const PyObject *owner, unsigned long ident,
+                   uint64_t serial);
 
 /* The newest of this owner in any task. */
-struct gepy_opened *gepy_find_task(const PyObject *owner);
+uint64_t gepy_find_task(const PyObject *owner);
+
+/* Its time counts from `now`; false if there is no such one. */
+bool gepy_renew(uint64_t serial, int64_t now, int64_t timeout);
 
 /* Has this thread one that holds? `tasks`: those of its tasks count as well.
  */

@@ -1,13 +1,13 @@
 /* The main thread: which it is, and what waits for it. */
 #include "gepy.h"
 
-static unsigned long main_ident;
+static atomic_ulong main_ident;
 atomic_bool gepy_main_owes, gepy_bare;
 
 bool
 gepy_in_main(void)
 {
-    return PyThread_get_thread_ident() == main_ident;
+    return PyThread_get_thread_ident() == atomic_load(&main_ident);
 }
 
 PyDoc_STRVAR(main_is_doc, "main_is(ident, /)\n--\n\n"
@@ -22,7 +22,7 @@ main_is(PyObject *module, PyObject *arg)
     if (ident == (unsigned long)-1 && PyErr_Occurred()) {
         return NULL;
     }
-    main_ident = ident;
+    atomic_store(&main_ident, ident);
     /* CPython's thread idents are pthread_t, as an integer. */
     ge_main_is((pthread_t)ident);
     Py_RETURN_NONE;

@@ -47,60 +47,79 @@ gepy_open(struct gepy_opened *o, bool locked, enum ge_opener who)
     return rc;
 }
 
-bool
-gepy_close(struct gepy_opened *o, bool *last)
+struct gepy_opened *
+gepy_close(uint64_t serial, bool *last)
 {
+    struct gepy_opened **p = &newest, *o;
     unsigned left = 1;
-    bool found = false;
 
     LOCK();
-    for (struct gepy_opened **p = &newest; *p != NULL; p = &(*p)->older) {
-        if (*p == o) {
-            found = true;
-            *p = o->older;
-            if (!o->expired) {
-                left = ge_section_leave();
-            }
-            break;
+    while (*p != NULL && (*p)->serial != serial) {
+        p = &(*p)->older;
+    }
+    o = *p;
+    if (o != NULL) {
+        *p = o->older;
+        if (!o->expired) {
+            left = ge_section_leave();
         }
     }
     UNLOCK();
     /* Nobody can have it, so the order of these two looks does not matter:
      * who begins to hold from now on has counted itself. */
     *last = left == 0 && (ge_holding() || ge_gate());
+    return o;
+}
+
+uint64_t
+gepy_find_task(const PyObject *owner)
+{
+    uint64_t found = 0;
+
+    LOCK();
+    for (struct gepy_opened *o = newest; found == 0 && o != NULL;
+         o = o->older) {
+        if (o->owner == owner && o->task) {
+            found = o->serial;
+        }
+    }
+    UNLOCK();
     return found;
 }
 
-struct gepy_opened *
-gepy_find_task(const PyObject *owner)
-{
-    struct gepy_opened *o;
-
-    LOCK();
-    for (o = newest; o != NULL; o = o->older) {
-        if (o->owner == owner && o->task) {
-            break;
-        }
-    }
-    UNLOCK();
-    return o;
-}
-
-struct gepy_opened *
+uint64_t
 gepy_find(const PyObject *owner, unsigned long ident, uint64_t serial)
 {
-    struct gepy_opened *o;
+    uint64_t found = 0;
 
     LOCK();
-    for (o = newest; o != NULL; o = o->older) {
+    for (struct gepy_opened *o = newest; found == 0 && o != NULL;
+         o = o->older) {
         if (serial != 0 ? o->serial == serial
                         : o->owner == owner && !o->task &&
                               (ident == 0 || o->ident == ident)) {
-            break;
+            found = o->serial;
         }
     }
     UNLOCK();
-    return o;
+    return found;
+}
+
+bool
+gepy_renew(uint64_t serial, int64_t now, int64_t timeout)
+{
+    struct gepy_opened *o;
+
+    LOCK();
+    for (o = newest; o != NULL && o->serial != serial;) {
+        o = o->older;
+    }
+    if (o != NULL) {
+        o->since = now;
+        o->until = timeout == GE_NEVER ? GE_NEVER : now + timeout;
+    }
+    UNLOCK();
+    return o != NULL;
 }
 
 bool
@@ -160,7 +179,7 @@ is_open(PyObject *module, PyObject *arg)
     if (serial == (uint64_t)-1 && PyErr_Occurred()) {
         return NULL;
     }
-    return PyBool_FromLong(serial != 0 && gepy_find(NULL, 0, serial) != NULL);
+    return PyBool_FromLong(serial != 0 && gepy_find(NULL, 0, serial) != 0);
 }
 
 PyDoc_STRVAR(new_serial_doc, "new_serial()\n--\n\nA name for one to open.");

@@ -162,18 +162,13 @@ gepy_section_renew(PyObject *op, PyObject *arg)
 {
     uint64_t serial = PyLong_AsUnsignedLongLong(arg);
     struct gepy_section *self = (struct gepy_section *)op;
-    struct gepy_opened *o;
 
     if (serial == (uint64_t)-1 && PyErr_Occurred()) {
         return NULL;
     }
-    o = gepy_find(op, PyThread_get_thread_ident(), serial);
-    if (o == NULL) {
-        Py_RETURN_FALSE;
-    }
-    o->since = ge_now();
-    o->until = self->timeout == GE_NEVER ? GE_NEVER : o->since + self->timeout;
-    Py_RETURN_TRUE;
+    serial = gepy_find(op, PyThread_get_thread_ident(), serial);
+    return PyBool_FromLong(serial != 0 &&
+                           gepy_renew(serial, ge_now(), self->timeout));
 }
 
 static PyMemberDef section_members[] = {

@@ -19,9 +19,9 @@ struct gepy_section {
     atomic_bool first_is_open;
 };
 
-/* Leave this entry, and deliver what came inside; `ours`: in the thread that
- * opened it. */
-PyObject *gepy_leave(PyObject *op, struct gepy_opened *o, bool ours);
+/* Leave the entry of that name (0: there is none), and deliver what came
+ * inside; `ours`: in the thread that opened it. */
+PyObject *gepy_leave(PyObject *op, uint64_t serial, bool ours);
 
 /* tasks.c: the tuple of (serial, section) of this asyncio task. */
 PyObject *gepy_section_aexit(PyObject *op, PyObject *const *args,

@@ -19,28 +19,28 @@ gepy_tasks_init(PyObject *module)
 
 /* The innermost entry of this section in this task, or, if it was opened in
  * another context (a fixture, a task of its own for a time limit), in any. */
-static struct gepy_opened *
+static uint64_t
 innermost(PyObject *op)
 {
-    struct gepy_opened *o = NULL;
+    uint64_t serial = 0;
     PyObject *entries = NULL;
 
     if (PyContextVar_Get(own, NULL, &entries) < 0 || entries == NULL) {
         PyErr_Clear();
         return gepy_find_task(op);
     }
-    for (Py_ssize_t i = PyTuple_GET_SIZE(entries) - 1; o == NULL && i >= 0;
+    for (Py_ssize_t i = PyTuple_GET_SIZE(entries) - 1; serial == 0 && i >= 0;
          i--) {
         PyObject *entry = PyTuple_GET_ITEM(entries, i);
 
         if (PyTuple_GET_ITEM(entry, 1) == op) {
-            o = gepy_find(
+            serial = gepy_find(
                 NULL, 0,
                 PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(entry, 0)));
         }
     }
     Py_DECREF(entries);
-    return o != NULL ? o : gepy_find_task(op);
+    return serial != 0 ? serial : gepy_find_task(op);
 }
 
 /* Leaves at the call, not when it is awaited: no handler of other code can
@@ -48,13 +48,10 @@ innermost(PyObject *op)
 PyObject *
 gepy_section_aexit(PyObject *op, PyObject *const *args, Py_ssize_t n)
 {
-    struct gepy_opened *o = innermost(op);
-    PyObject *left;
+    PyObject *left = gepy_leave(op, innermost(op), true);
 
     (void)args;
     (void)n;
-    left = o == NULL ? gepy_call_method(op, "_not_open", NULL)
-                     : gepy_leave(op, o, true);
     if (left == NULL) {
         return NULL;
     }
