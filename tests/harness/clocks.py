@@ -17,13 +17,14 @@ LAST_FIFTH = 4801
 
 def hang_in(clock: ctypes.CDLL, seconds: int) -> Callable[[], None]:
     """For ever, once the clock has been put on; when stdin has a byte, it is over the
-    deadline. Needs no global, for when the interpreter is finalised."""
+    deadline. Needs no global, for when the interpreter is finalised: some have set
+    those of this module to None by then."""
     os.set_blocking(0, False)
-    sleep, write = clock.clock_put_on_and_hang, os.write
+    sleep, write, then = clock.clock_put_on_and_hang, os.write, GRACE
 
     def hang() -> None:
         write(1, b"hangs\n")
-        sleep(seconds, 0, GRACE)
+        sleep(seconds, 0, then)
 
     return hang
 
