@@ -109,15 +109,21 @@ def test_the_header_is_of_this_package() -> None:
 OTHER = """
 #include <Python.h>
 #include "gracefulexit.h"
-static struct PyModuleDef definition = { PyModuleDef_HEAD_INIT, "other", NULL, -1,
-                                         NULL, NULL, NULL, NULL, NULL };
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_GIL_DISABLED
+    { Py_mod_gil, Py_MOD_GIL_NOT_USED },
+#endif
+    { 0, NULL },
+};
+static struct PyModuleDef definition = { PyModuleDef_HEAD_INIT, "other", NULL, 0,
+                                         NULL, slots, NULL, NULL, NULL };
 PyMODINIT_FUNC PyInit_other(void)
 {
     if (gracefulexit_stopping() != 0 || gracefulexit_wait_ns(-1) != -1) {
         PyErr_SetString(PyExc_AssertionError, "before the import");
         return NULL;
     }
-    return gracefulexit_import() < 0 ? NULL : PyModule_Create(&definition);
+    return gracefulexit_import() < 0 ? NULL : PyModuleDef_Init(&definition);
 }
 """
 

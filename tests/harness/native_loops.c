@@ -101,9 +101,17 @@ static PyMethodDef methods[] = {
     { NULL, NULL, 0, NULL },
 };
 
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_GIL_DISABLED
+    { Py_mod_gil, Py_MOD_GIL_NOT_USED },
+#endif
+    { 0, NULL },
+};
+
 static struct PyModuleDef definition = { PyModuleDef_HEAD_INIT,
                                          .m_name = "native_loops",
-                                         .m_size = -1, .m_methods = methods };
+                                         .m_methods = methods,
+                                         .m_slots = slots };
 
 PyMODINIT_FUNC
 PyInit_native_loops(void)
@@ -111,5 +119,5 @@ PyInit_native_loops(void)
     if (gracefulexit_import() < 0) {
         return NULL;
     }
-    return PyModule_Create(&definition);
+    return PyModuleDef_Init(&definition);
 }

@@ -13,7 +13,9 @@ import pytest
 from ccompile import extension_module
 from child_process import Child, Finished
 
-HARNESS = Path(__file__).resolve().parents[1] / "harness"
+ROOT = Path(__file__).resolve().parents[2]
+HARNESS = ROOT / "tests" / "harness"
+EXAMPLE = "docs/examples/native/c/collatz.c"
 IMPORTS = "import native_loops\nfrom sections import say, until_asleep\n"
 
 
@@ -41,6 +43,33 @@ def native_passes(
     return lambda source, *args: passes(
         IMPORTS + textwrap.dedent(source), *args, **native
     )
+
+
+@pytest.mark.parametrize("source", ["tests/harness/native_loops.c", EXAMPLE])
+def test_no_lock_is_switched_on(
+    tmp_path: Path, start_child: Callable[..., Child], source: str
+) -> None:
+    """A CPython without an interpreter lock goes on without, after the import of the
+    package, of its native parts and of our example."""
+    extension_module(ROOT / source, tmp_path, "-Wall", "-Wextra", "-Werror")
+    done = start_child(
+        """
+        import sys, sysconfig
+        is_on = getattr(sys, "_is_gil_enabled", lambda: True)
+        def check():
+            free = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+            assert is_on() is not free, "the lock is switched on"
+        check()
+        import gracefulexit, gracefulexit._core, gracefulexit.lowlevel
+        check()
+        __import__(sys.argv[1])
+        check()
+        """,
+        Path(source).stem,
+        cwd=tmp_path,
+    ).finish()
+
+    assert (done.status, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("function", ["spin", "spin_with_lock"])

@@ -39,10 +39,18 @@ static PyMethodDef methods[] = {
     { NULL, NULL, 0, NULL },
 };
 
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_GIL_DISABLED
+    { Py_mod_gil, Py_MOD_GIL_NOT_USED }, /* or the import switches one on */
+#endif
+    { 0, NULL },
+};
+
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "collatz",
     .m_methods = methods,
+    .m_slots = slots,
 };
 
 PyMODINIT_FUNC
@@ -51,5 +59,5 @@ PyInit_collatz(void)
     if (gracefulexit_import() < 0) {
         return NULL;
     }
-    return PyModule_Create(&definition);
+    return PyModuleDef_Init(&definition);
 }

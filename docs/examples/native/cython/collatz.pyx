@@ -1,4 +1,4 @@
-# cython: language_level=3, cdivision=True
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
 """A long loop without the interpreter lock, which sees the stop by itself."""
 
 cdef extern from "gracefulexit.h" nogil:
