@@ -361,7 +361,8 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
             stopped = stopped or not process.stop("exit()", raising=False)
             status = process.exit_status
             self._finish(ending=True)
-        elif self._last_reason is not None and in_main_thread():
+        if in_main_thread():
+            # Where it was closed before, or by a hook that was faster than we.
             self._take_deadline_again()
         if not stopped:
             raise SystemExit(int(self._failed))

@@ -242,6 +242,30 @@ def test_a_hook_that_closes_keeps_the_deadline_of_exit(
     assert done.status == -TERM
 
 
+def test_a_hook_that_closes_while_exit_begins(program) -> None:
+    """The same where the hook is the faster one, and gives the deadline back before
+    exit() has said that the program ends."""
+    done = program(
+        """
+        closed = threading.Event()
+        class Slow(GracefulKiller):
+            def _finish(self, **how):
+                until(closed.is_set, "the hook has closed it")
+                super()._finish(**how)
+        killer = Slow(grace=0.3)
+        @killer.on_stop
+        def close():
+            killer.close()
+            closed.set()
+        import atexit; atexit.register(threading.Event().wait)
+        send(SIGTERM)
+        killer.exit()
+        """
+    ).finish()
+
+    assert done.status == -TERM
+
+
 def test_a_hook_that_closes_leaves_waits_their_limit(passes) -> None:
     """A block that is left does not wait for ever for a worker, though a hook has
     given the deadline back."""
