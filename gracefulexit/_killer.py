@@ -162,7 +162,12 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
         if not self.kill_now:
             self._check_open()
             self._notice()
-        return self._sleep(timeout)
+        stopping = self._sleep(timeout)
+        if stopping:
+            # What `raises` asks for may be on its way still, from another thread, and
+            # without a GIL main is the faster one.
+            process.catch_up()
+        return stopping
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """``wait()`` for asyncio: suspends the task, not the loop. Safe to cancel."""

@@ -428,16 +428,22 @@ class Process:
 
     def stop(self, message: str, *, raising: bool = True) -> bool:
         """As a signal would; from any thread, from a Python signal handler too."""
-        if _core.state() == _core.RUNNING:
+        running = _core.state() == _core.RUNNING
+        if running:
             self._message = message  # before the fact, for who reads it at once
-        if not _core.stop():
-            return False
-        self._message = message
-        if not raising:
-            self._raised = True
-        elif any(k.raises for k in self.killers):
+        quiet = running and not raising
+        if quiet:
+            self._raised = True  # the same: main in wait() looks
+        if _core.stop():
+            self._message = message
+            if raising and any(k.raises for k in self.killers):
+                self._raise_soon()
+            return True
+        if quiet:
+            # Another stop was faster, and may have found that nothing is to be raised.
+            self._raised = False
             self._raise_soon()
-        return True
+        return False
 
     def _raise_soon(self) -> None:
         """Through a signal whose handler in Python is ours, which wakes main out

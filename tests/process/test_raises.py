@@ -121,6 +121,61 @@ def test_raises_wherever_main_is(program, place: str, how: str) -> None:
     assert done.status == 0
 
 
+def test_raises_before_wait_returns(passes) -> None:
+    """Where the stop wakes main before what is to be raised is on its way: nobody
+    goes on after wait() for a moment, and nothing is raised twice."""
+    passes(
+        """
+        from gracefulexit._process import process
+        class Mine(Exception): pass
+        awake, sent = threading.Event(), threading.Event()
+        def send_late(send=process._raise_soon):
+            until(awake.is_set, "main is awake")
+            send()
+            sent.set()
+        process._raise_soon = send_late
+        killer = GracefulKiller(raises=Mine)
+        threading.Thread(target=killer.stop, daemon=True).start()
+        try:
+            killer.wait()
+        except Mine:
+            pass
+        else:
+            raise AssertionError("main went on")
+        awake.set()
+        until(sent.is_set, "the signal to main is sent")
+        time.sleep(0.01)
+        equal(True, killer.wait())
+        killer.close()
+        """
+    )
+
+
+def test_leaving_in_another_thread_raises_nothing(passes) -> None:
+    """Nor does main's wait(), though the flag says that the program stops."""
+    passes(
+        """
+        from gracefulexit import _core
+        class Mine(Exception): pass
+        returned = threading.Event()
+        def stop_slowly(stop=_core.stop):
+            began = stop()
+            until(returned.is_set, "main's wait() has returned")
+            return began
+        _core.stop = stop_slowly
+        killer = GracefulKiller(raises=Mine)
+        def leave():
+            with killer:
+                pass
+        thread = threading.Thread(target=leave)
+        thread.start()
+        equal(True, killer.wait())
+        returned.set()
+        thread.join()
+        """
+    )
+
+
 def test_raises_keyboard_interrupt(program) -> None:
     """raises=KeyboardInterrupt ends a main loop that is not ours at SIGTERM."""
     child = program(
