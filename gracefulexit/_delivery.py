@@ -483,7 +483,11 @@ class Delivery:
         signum = next(iter(self._default))
         reason = _reason_for(signum)
         if self._process.exit.main_ended is not None:
-            self.end_here(signum)
+            # Not in the middle of the tables, which atexit would find half given back,
+            # and not with the lock, which threads that it waits for may want.
+            later = functools.partial(_core.conclude, self.owed)
+            if not (layers.interrupted and _core.in_main(later)):
+                self.end_here(signum)
             return None
         self._tell_threads(reason)
         return self._process.exit.of_default(reason, signum), self._default

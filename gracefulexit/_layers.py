@@ -180,6 +180,11 @@ class Layers:
         finally:
             self._inside = False
 
+    @property
+    def interrupted(self) -> bool:
+        """Is who asks a handler in the middle of a change of these? In main."""
+        return self._inside or self.lock._is_owned()  # type: ignore[attr-defined]
+
     def lay(self, signum: int) -> None:
         """Layer 1 if it can be laid, then layer 2. Main thread only."""
         there = signal.getsignal(signum)
