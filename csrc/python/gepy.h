@@ -123,7 +123,10 @@ struct gepy_opened {
     bool task;    /* of an asyncio task, not of its thread */
 };
 
-/* table.c; main's handlers, from any thread. NULL without an exception: not to
+/* table.c: finds what it asks. 0 or -1. */
+int gepy_table_init(void);
+
+/* Main's handlers, from any thread. NULL without an exception: not to
  * be had. */
 PyObject *gepy_python_handler(PyObject *signum);
 

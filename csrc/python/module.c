@@ -78,7 +78,8 @@ core_exec(PyObject *module)
         PyModule_AddFunctions(module, gepy_sigwait_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_capi_methods) < 0 ||
         gepy_capi_init(module) < 0 || gepy_section_init() < 0 ||
-        gepy_tasks_init(module) < 0 || add_constants(module) < 0) {
+        gepy_tasks_init(module) < 0 || gepy_table_init() < 0 ||
+        add_constants(module) < 0) {
         return -1;
     }
     return gepy_end_init();

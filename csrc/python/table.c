@@ -4,25 +4,28 @@
 
 #include <signal.h>
 
+/* The bare function, for the life of the process: what `signal` has wraps it
+ * in Python. Never NULL once the module is there. */
+static PyObject *getsignal;
+
+int
+gepy_table_init(void)
+{
+    /* Not at first use, which may be in two threads at once. */
+    PyObject *module = PyImport_ImportModule("_signal");
+
+    if (module != NULL) {
+        Py_XSETREF(getsignal, PyObject_GetAttrString(module, "getsignal"));
+        Py_DECREF(module);
+    }
+    return module == NULL || getsignal == NULL ? -1 : 0;
+}
+
 PyObject *
 gepy_python_handler(PyObject *signum)
 {
-    /* The bare function, for the life of the process: what `signal` has wraps
-     * it in Python. */
-    static PyObject *getsignal;
-    PyObject *there = NULL;
+    PyObject *there = PyObject_CallOneArg(getsignal, signum);
 
-    if (getsignal == NULL) {
-        PyObject *module = PyImport_ImportModule("_signal");
-
-        if (module != NULL) {
-            Py_XSETREF(getsignal, PyObject_GetAttrString(module, "getsignal"));
-            Py_DECREF(module);
-        }
-    }
-    if (getsignal != NULL) {
-        there = PyObject_CallOneArg(getsignal, signum);
-    }
     if (there == NULL) {
         PyErr_Clear();
     }
