@@ -117,8 +117,9 @@ class Process:
             _core.attempt(
                 lambda: self._install(killer, backend), lambda: self.remove(killer)
             )
-        while self._conflicts:  # a log handler may want the lock in another thread
-            self._warn_of_conflict(*self._conflicts.pop())
+        with contextlib.suppress(IndexError):  # another thread may tell of the last one
+            while True:  # a log handler may want the lock in another thread
+                self._warn_of_conflict(*self._conflicts.pop())
         older = self._sigwait.older_threads()
         if older and self._teller.once("older threads"):
             log.warning(
