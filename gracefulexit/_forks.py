@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from types import FrameType
 
 from . import _core
@@ -23,6 +24,12 @@ FORKERS = {
 }
 # Where the program's own code begins in a child of theirs.
 BEGINNINGS = {"multiprocessing.process", "billiard.process"}
+
+# Since 3.13 join() and is_alive() of a thread call pthread_join(), and that of a
+# recent C library waits for ever for who has become the first thread of a process by
+# a fork. There is nothing else to wait for.
+CAN_JOIN = sys.version_info < (3, 13)
+LOOK = 0.02  # seconds between two looks whether the forking thread has returned
 
 
 def forked_by_library() -> bool:
@@ -66,7 +73,10 @@ class Ender(threading.Thread):
             for thread in threading.enumerate()
             if not isinstance(thread, (Dispatcher, Ender, threading._DummyThread))
         ]:
-            others[0].join()
+            if CAN_JOIN or others[0] is not threading.main_thread():
+                others[0].join()
+            else:
+                time.sleep(LOOK)
         code, signum = self.status
         if signum:
             _core.die(signum)

@@ -593,7 +593,8 @@ def test_thread_that_forked_returns(passes, backend: str, closes: bool) -> None:
         killer = GracefulKiller(backend=backend)
         pids = []
         def last():
-            until(lambda: not threading.main_thread().is_alive(), "it has returned")
+            main = threading.main_thread()  # whose is_alive() may join it
+            until(lambda: main not in threading.enumerate(), "it has returned")
             os.mkdir("last")
         def run():
             pids.append(os.fork())
