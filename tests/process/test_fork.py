@@ -714,14 +714,31 @@ def test_exit_in_a_thread_that_forked(passes) -> None:
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_deprecation_warning(program, action: str) -> None:
     """os.fork() beside a killer warns, as beside any thread. As an error CPython drops
-    the warning: nothing is raised, and parent and child go on."""
+    the warning, and since 3.15 raises it in the parent when the child is there: in
+    either case parent and child go on."""
+    raises = action == "error" and sys.version_info >= (3, 15)
     done = program(
         """
         killer = GracefulKiller()
-        hears(killer, SIGTERM)
+        os.mkdir("children")
+        def child():
+            os.mkdir(f"children/{os.getpid()}")
+            assert killer.wait(LIMIT), "it was never stopped"
+            return int(killer.reason.signum)
+        raised = False
+        try:
+            fork_to(child)
+        except DeprecationWarning as error:
+            raised = "is multi-threaded, use of fork()" in str(error)
+        equal(sys.argv[1], str(raised))
+        until(lambda: os.listdir("children"), "the child says that it is there")
+        (pid,) = map(int, os.listdir("children"))
+        os.kill(pid, SIGTERM)
+        equal(int(SIGTERM), reap(pid))
         equal(False, killer.kill_now)
         killer.close()
         """,
+        raises,
         options=["-W", f"{action}::DeprecationWarning"],
     ).finish()
 
