@@ -2,7 +2,7 @@
 
     python tests/stress/soak.py --minutes 30 --plot soak.svg
 
-One process, in generations of about a second. In each a killer is made, workers come
+One process, in generations, some a second. In each a killer is made, workers come
 that open sections all the time, a storm of real-time signals, of which the kernel
 merges none, comes while children are forked, and SIGTERM stops it all. Every count
 must be exact: signals, children that were stopped, workers that have ended.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import importlib.util
 import itertools
 import os
 import signal
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 import warnings
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,14 +136,32 @@ def sample() -> dict[str, int]:
     }
 
 
-def grown(samples: list[tuple[float, dict[str, int]]]) -> list[str]:
+class Record:
+    """The most of each second. All made at the start: notes must not be growth."""
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = int(minutes * 60) + 1
+        self.most = {kind: array("q", [0]) * self.seconds for kind in KINDS}
+
+    def note(self, second: float, found: dict[str, int]) -> None:
+        row = min(int(second), self.seconds - 1)
+        for kind, most in self.most.items():
+            most[row] = max(most[row], found[kind])
+
+    def noted(self) -> list[int]:
+        """The seconds in which a generation has ended."""
+        return [row for row in range(self.seconds) if self.most["threads"][row]]
+
+
+def grown(record: Record) -> list[str]:
     """What has become more since the warm-up, by medians of its quarters."""
-    warm = samples[int(len(samples) * WARM_UP) :]
+    noted = record.noted()
+    warm = noted[int(len(noted) * WARM_UP) :]
     quarter = max(1, len(warm) // 4)
     found = []
     for kind in KINDS:
         first, last = (
-            statistics.median(s[kind] for _, s in part)
+            statistics.median(record.most[kind][row] for row in part)
             for part in (warm[:quarter], warm[-quarter:])
         )
         # The allocator's mappings come and go; the other two are whole numbers.
@@ -151,49 +171,72 @@ def grown(samples: list[tuple[float, dict[str, int]]]) -> list[str]:
     return found
 
 
-def plot(samples: list[tuple[float, dict[str, int]]], path: str) -> None:
+# ---- the picture
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+# Text as text, and the same names in the file each time.
+SVG = {"svg.fonttype": "none", "svg.hashsalt": "gracefulexit"}
+
+
+def plot(record: Record, path: Path) -> None:
+    """Imports only now: what a plot needs is no memory of ours."""
+    sys.path.insert(0, str(BENCH))
+    import machine
     import matplotlib
+    from matplotlib.figure import Figure
+    from page import says_where
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(len(KINDS), sharex=True, figsize=(8, 8))
-    minutes = [when / 60 for when, _ in samples]
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    axes = figure.subplots(len(KINDS), sharex=True)
+    noted = record.noted()
+    minutes = [row / 60 for row in noted]
     for axis, kind in zip(axes, KINDS, strict=True):
         unit = 2**20 if kind == "memory" else 1
-        axis.plot(minutes, [s[kind] / unit for _, s in samples])
+        axis.plot(
+            minutes, [record.most[kind][row] / unit for row in noted], color="#00506b"
+        )
         axis.set_ylim(bottom=0)
         axis.set_ylabel("memory, MiB" if kind == "memory" else kind)
     axes[-1].set_xlabel("minutes")
-    figure.tight_layout()
-    figure.savefig(path)
+    figure.suptitle(
+        f"The most of each second, in {counts['generations']} generations", fontsize=11
+    )
+    figure.supxlabel(says_where(machine.describe()), fontsize=6)
+    with matplotlib.rc_context(SVG):
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="default: 30")
-    parser.add_argument("--plot", metavar="FILE", help="draw it; needs matplotlib")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=Path, help="draw it, as SVG; needs matplotlib"
+    )
     args = parser.parse_args()
+    if args.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib; install it, or leave out --plot")
     warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
-    samples: list[tuple[float, dict[str, int]]] = []
+    record = Record(args.minutes)
+    first = sample()
     start = time.monotonic()
     told = start
     for backend in itertools.cycle(BACKENDS):
         generation(backend)
         now = time.monotonic()
-        samples.append((now - start, sample()))
+        last = sample()
+        record.note(now - start, last)
         if now > told + 60:
             told = now
-            print(f"{(now - start) / 60:.0f} min:", tell(samples[-1][1]), flush=True)
+            print(f"{(now - start) / 60:.0f} min:", tell(last), flush=True)
         if now - start > args.minutes * 60:
             break
-    if args.plot:
-        plot(samples, args.plot)
-    print("first:", tell(samples[0][1]))
-    print("last: ", tell(samples[-1][1]))
-    more = grown(samples)
+    print("first:", tell(first))
+    print("last: ", tell(last))
+    more = grown(record)
     print("grown:", ", ".join(more) or "nothing")
     print("all:", tell(counts))
+    if args.plot:
+        plot(record, args.plot)
     exact = (
         counts["sent"] == counts["heard"]
         and counts["forked"] == counts["stopped"]
