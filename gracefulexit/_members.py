@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from . import _births
 from ._checks import callback, seconds, shown
 from ._report import WorkerReport
 from ._runners import Job, Lane
@@ -193,7 +194,7 @@ class Joiner:
             target=self._run, name="gracefulexit-join", daemon=True
         )
         try:
-            thread.start()
+            _births.start(thread)
         except RuntimeError:
             return None  # main has returned (3.12): the caller joins by itself
         return thread

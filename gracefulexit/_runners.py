@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from . import _births
 from ._checks import shown
 
 log = logging.getLogger("gracefulexit")
@@ -130,7 +131,7 @@ class Lane:
         thread = self._thread
         assert thread is not None
         try:
-            thread.start()
+            _births.start(thread)
         except RuntimeError:
             # No new threads any more (interpreter shutdown, or the limit of
             # the system): better in this thread than not at all.

@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from _thread import start_new_thread
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import _checks
+from . import _births, _checks
 from ._runners import Job, Lane
 from ._signals import name_of, parse_signal
 
@@ -222,6 +221,6 @@ class Course:
         try:
             # Thread.start() takes locks of `threading`, which main may hold where
             # a handler interrupts it; on a thread of its own it can wait for them.
-            start_new_thread(lane.submit, (job,))
+            _births.start_bare(lambda: lane.submit(job))
         except RuntimeError:  # no new threads any more: better here than not at all
             lane.submit(job)

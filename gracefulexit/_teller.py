@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from _thread import start_new_thread
 from collections.abc import Callable, Iterable, Mapping
 
-from . import _core
+from . import _births, _core
 from ._early import flush, last_words
 from ._info import SignalInfo
 from ._layers import layers, on_python_signal
@@ -183,7 +182,7 @@ def flush_beside() -> bool:
     """On a thread of its own: a full pipe blocks it, and what comes next may take
     longer than there is time. False: none is to be had any more."""
     try:
-        start_new_thread(flush, ())
+        _births.start_bare(flush)
     except RuntimeError:
         return False
     return True

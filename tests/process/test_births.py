@@ -1,0 +1,64 @@
+"""The interpreter ends while threads of ours are being made."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ccompile import shared_library
+from child_process import Finished
+
+HARNESS = Path(__file__).resolve().parents[1] / "harness"
+
+# Time for a thread that is late, between the end of its state and that of the process.
+# What is freed is overwritten: nobody uses it unnoticed.
+COMMON = """
+import time
+
+class Last:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.2)
+
+last = Last()
+"""
+
+
+@pytest.fixture
+def late_births(passes: Callable[..., Finished], tmp_path: Path) -> Callable[..., None]:
+    """As `passes`, where a new thread needs longer than the end of the interpreter."""
+    preload = str(shared_library(HARNESS / "slow_birth.c", tmp_path))
+    env = {"LD_PRELOAD": preload, "PYTHONMALLOC": "debug"}
+
+    def run(source: str) -> None:
+        done = passes(COMMON + textwrap.dedent(source), env=env)
+
+        assert done.err == ""
+
+    return run
+
+
+def test_a_stop_that_has_just_begun(late_births) -> None:
+    """The thread of a Popen's stop."""
+    late_births(
+        """
+        from gracefulexit import Popen
+        p = Popen("true")
+        os.waitpid(p.pid, 0)
+        p.shutdown()
+        """
+    )
+
+
+def test_the_thread_of_a_thread(late_births) -> None:
+    """One that a thread of ours makes, which is not waited for."""
+    late_births(
+        """
+        from gracefulexit import Popen
+        p = Popen("true")
+        os.waitpid(p.pid, 0)
+        p.shutdown()
+        until(lambda: len(threading.enumerate()) == 2, "the thread's thread")
+        """
+    )
