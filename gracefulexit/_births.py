@@ -1,7 +1,7 @@
 """Threads that nobody waits for until they run, and the end of the interpreter.
 
-At its end CPython frees the states of all daemon threads, before 3.11.4 also of one
-that the system has not run yet; its first step is then into freed memory:
+At its end CPython frees the states of all daemon threads, 3.10 and early 3.11 also of
+one that the system has not run yet; its first step is then into freed memory:
 
     main: start_new_thread()    main: returns, all states are freed    thread: runs
 
