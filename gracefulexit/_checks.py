@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import os
 import threading
@@ -90,10 +91,6 @@ def callback(
     """Raise TypeError unless func(*args, **kwargs) can be called."""
     if not callable(func):
         raise TypeError(f"{what} must be callable, not {func!r}")
-    try:
-        import inspect  # it loads much that most programs do not need
-    except (ImportError, OSError):
-        return  # without a descriptor, or at the very end: the call will tell
     for kind, is_kind, lack in (
         ("a coroutine function", inspect.iscoroutinefunction, "await"),
         ("an async generator function", inspect.isasyncgenfunction, "iterate over"),

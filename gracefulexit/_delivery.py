@@ -475,12 +475,13 @@ class Delivery:
 
     def owed(self) -> tuple[BaseException, dict[int, None]] | None:
         """The end of main by a signal of default disposition."""
-        if not in_main_thread() or not self._default:
+        signums = list(self._default)  # a copy: a handler may add one
+        if not in_main_thread() or not signums:
             return None
         if _core.inside(threading.get_ident()):
             _core.owes(True)
             return None
-        signum = next(iter(self._default))
+        signum = signums[0]
         reason = _reason_for(signum)
         if self._process.exit.main_ended is not None:
             # Not in the middle of the tables, which atexit would find half given back,
@@ -499,13 +500,14 @@ class Delivery:
         """What main has to do, and must not inside a section of its own."""
         self._take_over()
         while self.deferred:
-            signum = next(iter(self.deferred))
-            previous = layers.previous.get(signum)
-            frame: FrameType = sys._getframe(1)
-            if callable(previous):
-                _core.pop_call(self.deferred, signum, previous, signum, frame)
-            else:
-                self.deferred.pop(signum, None)
+            # A copy: a handler that interrupts main may add one, or run them all.
+            for signum in list(self.deferred):
+                previous = layers.previous.get(signum)
+                frame: FrameType = sys._getframe(1)
+                if callable(previous):
+                    _core.pop_call(self.deferred, signum, previous, signum, frame)
+                else:
+                    self.deferred.pop(signum, None)
         if self._default:
             _core.conclude(self.owed)
 

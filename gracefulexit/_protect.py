@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import signal
 import threading
 from collections.abc import Callable
@@ -170,8 +171,6 @@ class TerminateProtected(_core.Section):
     # ---- as a decorator -----------------------------------------------------
 
     def __call__(self, func: Func) -> Func:
-        import inspect
-
         if not callable(func):
             raise TypeError(f"a function is needed, not {func!r}")
         if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
@@ -211,18 +210,12 @@ def _tasks_own(section: TerminateProtected) -> list[int]:
     return [n for n, owner in _own.get() if owner is section and _core.is_open(n)]
 
 
-class _Signature:
-    """What inspect.signature() shows; the constructor itself is C. Made when somebody
-    looks: `inspect` is large."""
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        import inspect
-
-        shown = inspect.signature(TerminateProtected._parse)
-        _, *parameters = shown.parameters.values()
-        return shown.replace(
-            parameters=parameters, return_annotation=inspect.Signature.empty
-        )
-
-
-TerminateProtected.__signature__ = _Signature()  # type: ignore[attr-defined]
+# What inspect.signature() shows; the constructor itself is C.
+TerminateProtected.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    TerminateProtected._parse
+).replace(
+    parameters=list(inspect.signature(TerminateProtected._parse).parameters.values())[
+        1:
+    ],
+    return_annotation=inspect.Signature.empty,
+)

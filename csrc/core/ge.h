@@ -207,11 +207,11 @@ int ge_wait(enum ge_where where, unsigned seen, int64_t until);
 /* Wake all who wait there, for a reason of the caller's own. */
 void ge_wake_all(enum ge_where where);
 
-/* Of those at GE_IN_TURN the stop wakes the first; whoever has the lock then
- * wakes the next one by this. One who does not holds nobody up for long. */
+/* The stop wakes the first at GE_IN_TURN, and who has the lock the next. */
 void ge_wake_next(void);
 
-/* Without that lock: sleep until nobody is there, for a ms at most. */
+/* Is anybody there? Then sleep without the lock, for a ms at most. */
+bool ge_in_turn(void);
 void ge_let_pass(void);
 
 /* ---- wake-up descriptors --------------------------------------------------

@@ -118,6 +118,12 @@ ge_wake_next(void)
 {
 }
 
+bool
+ge_in_turn(void)
+{
+    return false;
+}
+
 void
 ge_let_pass(void)
 {

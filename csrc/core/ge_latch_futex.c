@@ -92,9 +92,15 @@ void
 ge_wake_next(void)
 {
     /* seq stays: whoever sleeps has not seen what we were woken for. */
-    if (atomic_load(&latches[GE_IN_TURN].sleepers) != 0) {
+    if (ge_in_turn()) {
         ge__futex_wake_some(&latches[GE_IN_TURN].seq, 1);
     }
+}
+
+bool
+ge_in_turn(void)
+{
+    return atomic_load(&latches[GE_IN_TURN].sleepers) != 0;
 }
 
 void
@@ -102,10 +108,7 @@ ge_let_pass(void)
 {
     static atomic_uint nobody_wakes;
 
-    for (int i = 0; i < 10; i++) {
-        if (atomic_load(&latches[GE_IN_TURN].sleepers) == 0) {
-            return;
-        }
+    for (int i = 0; i < 10 && ge_in_turn(); i++) {
         (void)ge__futex_wait(&nobody_wakes, 0, ge_now() + NAP_NS);
     }
 }

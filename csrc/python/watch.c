@@ -103,9 +103,11 @@ let_pass(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
-    Py_BEGIN_ALLOW_THREADS
-    ge_let_pass();
-    Py_END_ALLOW_THREADS
+    if (ge_in_turn()) {
+        Py_BEGIN_ALLOW_THREADS
+        ge_let_pass();
+        Py_END_ALLOW_THREADS
+    }
     Py_RETURN_NONE;
 }
 
