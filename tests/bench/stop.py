@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
-from harness import FLOOR, Aim, How, Program, Row, Who, rows, sender, turns
+from harness import FLOOR, HERE, Aim, How, Program, Row, Who, rows, sender, turns
 from idle import until_asleep, waiters
 
 TITLE = "The stop of a whole program, from kill(2) to the end of the process"
@@ -17,6 +18,9 @@ def bench(how: How) -> Iterator[Row]:
     floor = how.compile("waiters.c")
     for number in NUMBERS[: 1 if how.quick else None]:
         commands: dict[Who, Sequence[object]] = waiters(number)
+        way = "event, gracefulexit imported"
+        beside = sys.executable, HERE / "waiters.py", way, number
+        commands[Who("signal.signal, Event, and an import of ours")] = beside
         commands[Who("plain C", FLOOR)] = (floor, number)
         series: dict[Who, list[float]] = {who: [] for who in commands}
         with sender(how) as send:
