@@ -487,9 +487,13 @@ def test_worker_that_swallows_the_end(program) -> None:
                         time.sleep(0.001)
                 except SystemExit:
                     say("SystemExit")
-        for _ in range(2):
-            threading.Thread(target=work).start()
-        say("ready")
+        def hold():
+            # Both of them may be between two sections when the signal comes.
+            with TerminateProtected() as section:
+                say("ready")
+                until(lambda: section.pending, "held")
+        for func in (work, work, hold):
+            threading.Thread(target=func).start()
         try:
             threading.Event().wait()
         finally:
