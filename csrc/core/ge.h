@@ -187,7 +187,7 @@ struct ge_cell {
  * this returns. Returns 0; -ENOSPC beyond GE_MAX_CELLS. */
 int ge_cell_add(struct ge_cell *cell);
 
-/* Then no handler touches the cell any more. Call from: any thread. */
+/* Then no handler touches the cell. Call from: any thread, no handler. */
 void ge_cell_remove(struct ge_cell *cell);
 
 /* The places to sleep natively: everybody who waits for the stop, the one who

@@ -44,10 +44,12 @@ ge_nudge(int signum)
     ge__leave(side);
 }
 
-/* One without a sender may be a signal of somebody else's, taken for the nudge
- * that is about to come. Then that one is taken for the signal, as nothing is
- * on its way any more: the count is right, and so is who has it, but it says
- * of itself that it comes from here. */
+/* One without a sender may be a signal of somebody else's:
+ *   nudger:  nudged = 1                                    sends
+ *   main:                 the other's comes, nudged = 0             the nudge
+ *                         is taken for the nudge                    is counted
+ * The count is right, and so is who has it: only the nudge says of itself that
+ * it comes from here. */
 bool
 ge__nudge_came(int signum, const siginfo_t *info)
 {

@@ -68,8 +68,11 @@ hand_to_owner(struct taker *me, int signum)
 }
 
 /* Nobody else knows this thread, so nobody else sends to it alone. One without
- * a sender may be either. Then the other one, if there is one, is pending by
- * now, and of the two it does not matter which is which. */
+ * a sender may be either:
+ *   ender:  has `handing`, quit = 1, kicks, gives `handing` back
+ *   here:   took one; waits for `handing`, so the kick is that one or pending
+ * One more pending: two came, and of these it does not matter which is which.
+ * None: that one was the kick. */
 static bool
 is_our_kick(struct taker *me, int signum, siginfo_t *info)
 {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 import pytest
@@ -14,14 +13,6 @@ pytestmark = pytest.mark.skipif(
 
 # Section borders that some linkers export from every library.
 LINKERS_OWN = {"_init", "_fini", "_edata", "_end", "__bss_start"}
-
-
-@pytest.fixture(scope="module")
-def library() -> str:
-    spec = importlib.util.find_spec("gracefulexit._core")
-    assert spec is not None
-    assert spec.origin is not None
-    return spec.origin
 
 
 def test_exports_nothing_but_the_module(library: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -44,14 +43,6 @@ COMPILERS = [
     FORTIFY,
 ]
 LINKERS = ["-Wl,-z,relro", "-Wl,-z,noexecstack"]
-
-
-@pytest.fixture(scope="module")
-def library() -> str:
-    spec = importlib.util.find_spec("gracefulexit._core")
-    assert spec is not None
-    assert spec.origin is not None
-    return spec.origin
 
 
 def test_what_was_bound_at_load_time_is_read_only_then(library: str) -> None:
