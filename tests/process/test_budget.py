@@ -38,7 +38,7 @@ def test_stuck_members_of_an_ordered_group(program, kind: str) -> None:
         kind = eval(sys.argv[1])
         inner = WorkerGroup(kind(name="b"), kind(name="c"), ordered=True)
         outer = WorkerGroup(kind(name="a"), inner, kind(name="d"), ordered=True)
-        killer = GracefulKiller(grace=4)
+        killer = GracefulKiller(grace=10)
         outer.start()
         say("ready")
         killer.wait()

@@ -516,7 +516,7 @@ def test_deadline_among_forks(program, backend: str) -> None:
     done = program(
         """
         logging.disable()  # it names main, which does not end
-        killer = GracefulKiller(ALL, backend=sys.argv[1], grace=0.5)
+        killer = GracefulKiller(ALL, backend=sys.argv[1], grace=4)
         send(SIGTERM)
         print("stopping", flush=True)
         while True:
@@ -541,7 +541,7 @@ def test_deadline_in_a_long_fork(
         """
         import ctypes
         backend, where, when, library = sys.argv[1:]
-        killer = GracefulKiller(ALL, backend=backend, grace=2)
+        killer = GracefulKiller(ALL, backend=backend, grace=6)
         ctypes.CDLL(library).slow_fork(where == "parent")
         if when == "before":
             send(SIGTERM)

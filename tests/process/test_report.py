@@ -341,11 +341,11 @@ def test_the_culprit_is_named_again_after_extend(program) -> None:
         logging.getLogger().addHandler(Looks())  # after the one that prints
         def on_another_thread():
             looks.acquire()
-            killer.extend(5)
+            killer.extend(10)
             looks.acquire()
             os._exit(0)
         threading.Thread(target=on_another_thread, daemon=True).start()
-        killer = GracefulKiller((), grace=5)
+        killer = GracefulKiller((), grace=10)
         killer.stop()
         stuck_here()
         """

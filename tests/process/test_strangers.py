@@ -199,7 +199,7 @@ def test_wall_clock_that_jumps(jumps, backend: str) -> None:
     child = jumps(
         """
         assert abs(time.time() - time.time()) > 3600
-        killer = GracefulKiller(grace=5, backend=sys.argv[1])
+        killer = GracefulKiller(grace=10, backend=sys.argv[1])
         def at_least(seconds, what):
             begin = time.monotonic()
             what()
@@ -218,7 +218,7 @@ def test_wall_clock_that_jumps(jumps, backend: str) -> None:
             at_least(0.1, lambda: equal([worker], killer.join(0.1)))
         print("ready", flush=True)
         killer.wait()
-        assert 0 < killer.remaining() <= 5
+        assert 0 < killer.remaining() <= 10
         assert killer.report().stopping_for < 3600
         print("stopping", flush=True)
         time.sleep(1000)
