@@ -127,7 +127,10 @@ class Teller:
         taken: dict[tuple[str, str], list[str]] = {}
         for signum in sorted(signums):
             if self.once(f"taken over {signum}"):
-                owner = describe(signum, signal.getsignal(signum), on_python_signal)
+                there = signal.getsignal(signum)
+                if there is not on_python_signal:
+                    there = layers.owner(signum)  # of C code, the table is wrong
+                owner = describe(signum, there, on_python_signal)
                 taken.setdefault(owner, []).append(name_of(signum))
         if taken:
             log.warning(

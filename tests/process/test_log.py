@@ -197,6 +197,26 @@ def test_all_that_was_taken_is_said_in_one_line(program) -> None:
     assert done.status == 0
 
 
+def test_disarmed_by_c_code_over_the_default(program) -> None:
+    """A handler of C code is not taken for the default action in Python's table."""
+    done = program(
+        """
+        import ctypes
+        from probe import libc
+        told = log_lines("taken over")
+        killer = GracefulKiller("USR1")
+        signal.signal(SIGUSR1, SIG_DFL)
+        set_action(SIGUSR1, ctypes.cast(libc.getpid, ctypes.c_void_p).value)
+        killer.report()
+        until(lambda: told, "the line")
+        print(*told)
+        """
+    ).finish()
+
+    assert done.out.startswith("taken over: SIGUSR1 by C code; not heard until")
+    assert done.status == 0
+
+
 def test_disarmed_is_noticed_by_wait(program) -> None:
     """wait() and report() notice that other code has taken a signal."""
     for call in ("killer.wait(0.01)", "killer.report()"):
