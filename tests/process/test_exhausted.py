@@ -235,3 +235,72 @@ def test_idle_after_finalisation(
     os.close(writer)
 
     assert (done.status, done.out, done.err) == (-TERM, "all\n", "")
+
+
+AGAIN = """
+#include <stdlib.h>
+#include <string.h>
+
+void Py_Initialize(void);
+int PyRun_SimpleString(const char *);
+int Py_FinalizeEx(void);
+
+static char *program;
+
+/* exit() calls this when the interpreter of the executable has ended. */
+static void
+run(void)
+{
+    for (int i = 0; i < 2; i++) {
+        Py_Initialize();
+        if (PyRun_SimpleString(program) != 0 || Py_FinalizeEx() != 0) {
+            _Exit(3);
+        }
+    }
+}
+
+void
+again(const char *source)
+{
+    program = strdup(source);
+    (void)atexit(run);
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "left open"])
+def test_the_interpreter_begins_again(
+    program, tmp_path: Path, backend: str, closed: bool
+) -> None:
+    """A program that embeds Python and starts it once more in the same process has a
+    killer there, whatever became of the one before."""
+    source, library = tmp_path / "again.c", tmp_path / "libagain.so"
+    source.write_text(AGAIN)
+    run([*compiler(), "-shared", "-fPIC", source, "-o", library])
+    done = program(
+        """
+        import ctypes
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        SOURCE = f'''if True:
+            import os, signal, gracefulexit
+            killer = gracefulexit.GracefulKiller(
+                ("TERM", "USR1"), grace=500, backend={sys.argv[2]!r})
+            with gracefulexit.TerminateProtected():
+                os.kill(os.getpid(), signal.SIGUSR1)
+            assert killer.wait({LIMIT})
+            assert killer.counts[signal.SIGUSR1] == 1, killer.counts
+            killer.start(gracefulexit.Worker(target=int))
+            print("stopped", flush=True)
+            if {sys.argv[3]}:
+                killer.close()
+        '''
+        ctypes.CDLL(sys.argv[1]).again(SOURCE.encode())
+        exec(SOURCE)
+        """,
+        library,
+        backend,
+        closed,
+    ).finish()
+
+    assert (done.status, done.out, done.err) == (0, "stopped\n" * 3, "")
