@@ -169,10 +169,11 @@ void ge_nudge(int signum);
  * Call from: the main thread, not nested. */
 void ge_nudge_bar(int signum, bool on);
 
-/* Mark the signal as waiting for main and wake it, again and again until
- * ge_took(); counts nothing. What main then runs is the caller's affair.
+/* Mark the signal as waiting for main; counts nothing. Next, tell who runs the
+ * handlers there; then ge_trip_end() wakes main, repeatedly until ge_took().
  * Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
-int ge_trip(int signum);
+int ge_trip_begin(int signum);
+void ge_trip_end(int signum);
 
 /* ---- flags, waiters -------------------------------------------------------
  */

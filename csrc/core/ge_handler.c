@@ -144,7 +144,7 @@ accept_signal(int signum, unsigned roles, const siginfo_t *info)
         ge_gate_shut(what.when);
     }
     if (roles & GE_ROLE_TRIP) {
-        atomic_store(&s->trip, 1);
+        atomic_store(&s->trip, GE_TRIPPED);
     }
     (void)step(roles, &what);
 }
@@ -164,7 +164,7 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
     struct ge__signal *s = &ge__mailbox.signals[signum];
     uintptr_t first = (uintptr_t)SIG_DFL, second = (uintptr_t)SIG_DFL;
     int first_flags = 0, second_flags = 0;
-    bool main, wake_main = false;
+    bool main, accepted = false;
     unsigned roles, side;
 
     if (getpid() != atomic_load(&ge__mailbox.owner)) {
@@ -199,7 +199,7 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
             second_flags = atomic_load(&s->beneath.flags);
             second = atomic_load(&s->beneath.function);
         }
-        wake_main = !main;
+        accepted = true;
     }
     ge__leave(side);
     /* Other people's functions run after the mailbox was left: one that jumps
@@ -212,10 +212,15 @@ ge__on_signal(int signum, siginfo_t *info, void *context)
         ge__pass_call(second, second_flags, signum, info, context);
         ge_pass_end(signum);
     }
-    if (wake_main) {
+    if (accepted) {
         /* After CPython's handler has noted the signal: a main thread that is
          * woken before would find nothing and go back to sleep. */
-        ge_nudge(signum);
+        if (roles & GE_ROLE_TRIP) {
+            ge__nudge_due(signum);
+        }
+        if (!main) {
+            ge_nudge(signum);
+        }
     }
     errno = saved;
 }
@@ -265,24 +270,6 @@ ge_promote(int signum)
     moved = step(GE_ROLE_STOP, &what);
     ge__leave(side);
     return moved;
-}
-
-int
-ge_trip(int signum)
-{
-    struct ge__signal *s;
-
-    if (!ge__valid(signum)) {
-        return -ENOENT;
-    }
-    s = &ge__mailbox.signals[signum];
-    if (!(atomic_load(&s->roles) & GE_ROLE_TRIP)) {
-        return -ENOENT;
-    }
-    atomic_store(&s->trip, 1);
-    ge_nudge(signum);
-    ge_poke(); /* the watcher repeats it until main has taken it */
-    return 0;
 }
 
 void

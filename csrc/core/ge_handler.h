@@ -15,6 +15,12 @@ struct ge__action {
     atomic_int flags;
 };
 
+enum ge__trip {
+    GE_TAKEN,
+    GE_TRIPPED, /* main has yet to take it, and has not been told of it */
+    GE_TOLD     /* nor has it taken it since it was told */
+};
+
 struct ge__signal {
     atomic_uint roles;   /* 0: not ours */
     atomic_bool covered; /* heard or held, and the kernel's table says so */
@@ -24,7 +30,7 @@ struct ge__signal {
     _Atomic(uint64_t) count;
     atomic_uint ringed; /* so many rings want it */
     atomic_uint held;
-    atomic_uint trip;   /* 1: the main thread has yet to take it */
+    atomic_uint trip;   /* enum ge__trip: has main yet to take it? */
     atomic_uint passes; /* to the handler beneath, since ge_passed() */
     atomic_int passing; /* of those, the ones that have not returned */
     atomic_uint nudged; /* 1: a pthread_kill() of ours is on its way to main */

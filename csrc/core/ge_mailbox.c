@@ -97,7 +97,7 @@ ge_reset(void)
         /* A section may still hold the others, and deliver them. */
         if (atomic_load(&s->roles) == 0) {
             atomic_store(&s->held, 0);
-            atomic_store(&s->trip, 0);
+            atomic_store(&s->trip, GE_TAKEN);
         }
     }
     ge__end_reset();
@@ -187,7 +187,8 @@ bool
 ge_took(int signum)
 {
     return ge__valid(signum) &&
-           atomic_exchange(&ge__mailbox.signals[signum].trip, 0) == 1;
+           atomic_exchange(&ge__mailbox.signals[signum].trip, GE_TAKEN) !=
+               GE_TAKEN;
 }
 
 int

@@ -4,6 +4,8 @@
 #include "ge_handler.h"
 #include "ge_nudge.h"
 
+#include <errno.h>
+
 bool
 ge__in_main(void)
 {
@@ -60,6 +62,40 @@ ge__nudge_came(int signum, const siginfo_t *info)
            atomic_exchange(&ge__mailbox.signals[signum].nudged, 0) == 1;
 }
 
+/* Nothing to do where main has taken it without having been woken. */
+void
+ge__nudge_due(int signum)
+{
+    unsigned tripped = GE_TRIPPED;
+
+    (void)atomic_compare_exchange_strong(&ge__mailbox.signals[signum].trip,
+                                         &tripped, GE_TOLD);
+}
+
+int
+ge_trip_begin(int signum)
+{
+    struct ge__signal *s;
+
+    if (!ge__valid(signum)) {
+        return -ENOENT;
+    }
+    s = &ge__mailbox.signals[signum];
+    if (!(atomic_load(&s->roles) & GE_ROLE_TRIP)) {
+        return -ENOENT;
+    }
+    atomic_store(&s->trip, GE_TRIPPED);
+    return 0;
+}
+
+void
+ge_trip_end(int signum)
+{
+    ge__nudge_due(signum);
+    ge_nudge(signum);
+    ge_poke(); /* the watcher repeats it until main has taken it */
+}
+
 /* A wake-up can fall between a thread's check and its system call (3 of
  * 12,000), so it is repeated, at growing distance. */
 int64_t
@@ -70,11 +106,11 @@ ge__nudge_again(int64_t now)
 
     for (int s = 1; s < GE_NSIG; s++) {
         struct ge__signal *sig = &ge__mailbox.signals[s];
+        unsigned trip = atomic_load(&sig->trip);
 
-        if (atomic_load(&sig->roles) & GE_ROLE_TRIP &&
-            atomic_load(&sig->trip)) {
+        if (atomic_load(&sig->roles) & GE_ROLE_TRIP && trip != GE_TAKEN) {
             waiting = true;
-            if (next != 0 && now >= next) {
+            if (trip == GE_TOLD && next != 0 && now >= next) {
                 ge_nudge(s);
             }
         }

@@ -11,7 +11,11 @@ bool ge__in_main(void);
  * Call from: the handler in main. */
 bool ge__nudge_came(int signum, const siginfo_t *info);
 
-/* Repeat what main has not taken. Returns when to call again.
+/* Whoever runs handlers in main knows of what was marked; from now on main may
+ * be woken for it. Call from: any thread, a handler too. */
+void ge__nudge_due(int signum);
+
+/* Repeat what main was told of and has not taken. Returns when to call again.
  * Call from: the watcher. */
 int64_t ge__nudge_again(int64_t now);
 

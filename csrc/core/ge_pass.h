@@ -21,7 +21,7 @@ void ge__pass_call(uintptr_t function, int flags, int signum, siginfo_t *info,
 void ge__pass_default(int signum);
 
 /* Around what makes the handler beneath ours run: ours does it, others after
- * ge_trip(). Call from: any thread, a handler too. */
+ * ge_trip_begin(). Call from: any thread, a handler too. */
 void ge_pass_begin(int signum);
 void ge_pass_end(int signum);
 

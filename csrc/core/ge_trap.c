@@ -38,7 +38,7 @@ published(const unsigned roles[GE_NSIG], const unsigned was[GE_NSIG])
     for (int s = 1; s < GE_NSIG; s++) {
         if (was[s] & ~roles[s] & GE_ROLE_TRIP) {
             /* Nobody will take it; who trips next must not find it. */
-            atomic_store(&ge__mailbox.signals[s].trip, 0);
+            atomic_store(&ge__mailbox.signals[s].trip, GE_TAKEN);
         }
         if (roles[s] & (GE_ROLE_STOP | GE_ROLE_HOLD)) {
             atomic_store(&ge__mailbox.signals[s].covered, true);

@@ -39,15 +39,20 @@ absorb(int signum)
 }
 
 bool
-gepy_trip(int signum)
+gepy_trip(int signum, PyObject *then)
 {
-    if (ge_trip(signum) < 0) {
+    if (ge_trip_begin(signum) < 0) {
         return false;
     }
-    /* After the mark, as the handler does. */
+    /* In this order, as the handler does: without a GIL main is at it as soon
+     * as it is woken. */
     ge_pass_begin(signum);
     (void)PyErr_SetInterruptEx(signum);
     ge_pass_end(signum);
+    if (then != NULL) {
+        (void)gepy_in_main_soon(then);
+    }
+    ge_trip_end(signum);
     return true;
 }
 
@@ -80,7 +85,7 @@ look(int signum)
         }
         if (!absorb(signum)) {
             if (took) {
-                (void)gepy_trip(signum); /* nobody has been told yet */
+                (void)gepy_trip(signum, NULL); /* nobody has been told yet */
             }
             return RAISED;
         }

@@ -79,9 +79,9 @@ extern PyType_Spec gepy_ring_spec;
 /* end.c: have main call it between two bytecodes. 0, or -1: no room. */
 int gepy_in_main_soon(PyObject *callable);
 
-/* called.c: have CPython call layer 1. False: the signal has no GE_ROLE_TRIP.
- */
-bool gepy_trip(int signum);
+/* called.c: have CPython call layer 1, and `then`, if not NULL, after it.
+ * False: the signal has no GE_ROLE_TRIP. */
+bool gepy_trip(int signum, PyObject *then);
 
 /* insist.c */
 

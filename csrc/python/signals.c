@@ -188,14 +188,8 @@ trip(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O&|O:trip", gepy_signum, &signum, &func)) {
         return NULL;
     }
-    if (!gepy_trip(signum)) {
-        Py_RETURN_FALSE;
-    }
     /* Main runs handlers before pending calls; no Python is between these. */
-    if (func != Py_None) {
-        (void)gepy_in_main_soon(func);
-    }
-    Py_RETURN_TRUE;
+    return PyBool_FromLong(gepy_trip(signum, func == Py_None ? NULL : func));
 }
 
 static PyObject *

@@ -499,13 +499,14 @@ tripped_by_hand_it_nudges_and_counts_nothing(enum ge_backend backend)
     sigset_t none;
 
     (void)sigemptyset(&none);
-    CHECK_EQ(-ENOENT, ge_trip(SIGUSR1));
+    CHECK_EQ(-ENOENT, ge_trip_begin(SIGUSR1));
     take(SIGUSR1, 0);
-    CHECK_EQ(-ENOENT, ge_trip(SIGUSR1));
+    CHECK_EQ(-ENOENT, ge_trip_begin(SIGUSR1));
     take(SIGUSR1, GE_ROLE_TRIP);
     start(backend);
     mask(SIG_BLOCK, SIGUSR1);
-    CHECK_EQ(0, ge_trip(SIGUSR1));
+    CHECK_EQ(0, ge_trip_begin(SIGUSR1));
+    ge_trip_end(SIGUSR1);
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(-1, sigsuspend(&none));
     }
@@ -514,6 +515,80 @@ tripped_by_hand_it_nudges_and_counts_nothing(enum ge_backend backend)
     CHECK_EQ(GE_RUNNING, ge_state());
 }
 IN_BOTH(tripped_by_hand_it_nudges_and_counts_nothing)
+
+/* Long enough for the watcher's first two nudges. */
+static void
+let_the_watcher_turn(void)
+{
+    for (int i = 0; i < 5; i++) {
+        unsigned seen = ge_seen(GE_AT_NEWS);
+        int64_t pace = ge_now() + 5 * MS;
+
+        ge_poke();
+        while (ge_seen(GE_AT_NEWS) == seen) {
+            (void)ge_wait(GE_AT_NEWS, seen, GE_NEVER);
+        }
+        WAIT_FOR(ge_now() >= pace);
+    }
+}
+
+static void
+marked_by_hand_it_nudges_nobody_yet(enum ge_backend backend)
+{
+    sigset_t none, pending;
+
+    (void)sigemptyset(&none);
+    take(SIGUSR1, GE_ROLE_TRIP);
+    start(backend);
+    mask(SIG_BLOCK, SIGUSR1);
+    CHECK_EQ(0, ge_trip_begin(SIGUSR1));
+    let_the_watcher_turn();
+    CHECK_EQ(0, sigpending(&pending));
+    CHECK_EQ(0, sigismember(&pending, SIGUSR1));
+    ge_trip_end(SIGUSR1);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(-1, sigsuspend(&none));
+    }
+    CHECK(ge_took(SIGUSR1));
+}
+IN_BOTH(marked_by_hand_it_nudges_nobody_yet)
+
+static atomic_bool beneath_entered, beneath_may_go;
+
+static void
+slow_beneath(int signum)
+{
+    (void)signum;
+    atomic_store(&beneath_entered, true);
+    while (!atomic_load(&beneath_may_go)) {
+        (void)sched_yield();
+    }
+}
+
+static void
+the_handler_beneath_hears_before_main_is_nudged(enum ge_backend backend)
+{
+    sigset_t none, pending;
+    pthread_t thread;
+
+    (void)sigemptyset(&none);
+    handle(SIGUSR1, slow_beneath);
+    take(SIGUSR1, GE_ROLE_TRIP);
+    start(backend);
+    mask(SIG_BLOCK, SIGUSR1);
+    thread = spawn(hit_myself_once, NULL);
+    WAIT_FOR(atomic_load(&beneath_entered));
+    let_the_watcher_turn();
+    CHECK_EQ(0, sigpending(&pending));
+    CHECK_EQ(0, sigismember(&pending, SIGUSR1));
+    atomic_store(&beneath_may_go, true);
+    join(thread);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(-1, sigsuspend(&none));
+    }
+    CHECK(ge_took(SIGUSR1));
+}
+IN_BOTH(the_handler_beneath_hears_before_main_is_nudged)
 
 static void
 chained_it_calls_the_original(void)
@@ -592,6 +667,10 @@ static const struct check_case cases[] = {
     CASE(tripped_it_nudges_until_it_is_taken_pipe),
     CASE(tripped_by_hand_it_nudges_and_counts_nothing_futex),
     CASE(tripped_by_hand_it_nudges_and_counts_nothing_pipe),
+    CASE(marked_by_hand_it_nudges_nobody_yet_futex),
+    CASE(marked_by_hand_it_nudges_nobody_yet_pipe),
+    CASE(the_handler_beneath_hears_before_main_is_nudged_futex),
+    CASE(the_handler_beneath_hears_before_main_is_nudged_pipe),
     CASE(chained_it_calls_the_original),
     CASE(chained_to_a_default_it_survives),
     CASE(forwarded_it_counts_as_a_signal),

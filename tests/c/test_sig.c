@@ -108,7 +108,7 @@ numbers_out_of_range_touch_nothing(void)
         CHECK(!ge_took(bad[i]));
         CHECK(!ge_trap_ours(bad[i]));
         CHECK_EQ(0, ge_forward(bad[i]));
-        CHECK_EQ(-ENOENT, ge_trip(bad[i]));
+        CHECK_EQ(-ENOENT, ge_trip_begin(bad[i]));
         CHECK(ge_trap_lay(bad[i], true) < 0);
         CHECK(!ge_covered(bad[i]));
     }

@@ -466,7 +466,8 @@ trip_all_the_time(void *arg)
     mask(SIG_BLOCK, SIGUSR1);
     (void)arg;
     while (!atomic_load(&done)) {
-        (void)ge_trip(SIGUSR1);
+        (void)ge_trip_begin(SIGUSR1);
+        ge_trip_end(SIGUSR1);
     }
     return NULL;
 }
