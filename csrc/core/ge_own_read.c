@@ -6,7 +6,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* Others may have closed and used the number again before it was noted, and
+ * what is noted is closed in the end. If it is the file of that name, they had
+ * not. */
+static bool
+note_file(struct ge_own *own, int fd, const char *path)
+{
+    struct stat st;
+
+    return ge_own_note(own, fd) == 0 && stat(path, &st) == 0 &&
+           st.st_dev == own->dev && st.st_ino == own->ino;
+}
 
 /* By pread(), which fails on sockets, pipes and terminals: a read() would take
  * what others wait for, and may block. What comes out of another file is not
@@ -18,8 +31,11 @@ ge_own_read(const char *path, char *to, size_t most)
     struct ge_own own;
     ssize_t n;
 
-    if (fd < 0 || ge_own_note(&own, fd) < 0) {
+    if (fd < 0) {
         return -errno;
+    }
+    if (!note_file(&own, fd, path)) {
+        return -EBADF; /* left open: it may be somebody else's */
     }
     n = pread(fd, to, most, 0);
     n = n < 0 ? -errno : n;

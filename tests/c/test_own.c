@@ -1,6 +1,7 @@
 /* Descriptors of ours, where others close what is not theirs. */
 #include "core.h"
 
+#include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -225,6 +226,45 @@ a_file_is_read_from_its_beginning(void)
     CHECK_EQ(next, dup(fd)); /* nothing is left open */
 }
 
+/* In place of the C library's: -1, or what has the number before open() has
+ * returned. */
+static int replaced_by = -1;
+
+int
+open(const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+    va_list rest;
+    int fd;
+
+    va_start(rest, flags);
+    if (flags & O_CREAT) {
+        mode = (mode_t)va_arg(rest, unsigned);
+    }
+    va_end(rest);
+    fd = openat(AT_FDCWD, path, flags, mode);
+    if (fd >= 0 && replaced_by >= 0) {
+        CHECK_EQ(fd, dup2(replaced_by, fd));
+        replaced_by = -1;
+    }
+    return fd;
+}
+
+static void
+what_has_the_number_of_a_file_now_is_not_closed(void)
+{
+    char path[] = "/tmp/ge-file-XXXXXX", got[8] = "";
+    int fd = mkstemp(path), victim = empty_file(), next = dup(fd);
+
+    CHECK_EQ(0, close(next));
+    CHECK_EQ(6, write(fd, "abcdef", 6));
+    replaced_by = victim;
+    CHECK_EQ(-EBADF, ge_own_read(path, got, sizeof got));
+    CHECK_EQ(-1, replaced_by);
+    CHECK(fcntl(next, F_GETFD) >= 0);
+    CHECK_EQ(0, unlink(path));
+}
+
 static void
 a_stream_is_neither_waited_for_nor_emptied(void)
 {
@@ -406,6 +446,7 @@ static const struct check_case cases[] = {
     CASE(woken_by_mistake_a_stranger_gets_no_byte),
     CASE(emptied_by_mistake_a_stranger_keeps_all),
     CASE(a_file_is_read_from_its_beginning),
+    CASE(what_has_the_number_of_a_file_now_is_not_closed),
     CASE(a_stream_is_neither_waited_for_nor_emptied),
     CASE_WITHIN(pairs_in_a_storm, 240),
     CASE_WITHIN(heard_in_a_storm_futex, 240),
