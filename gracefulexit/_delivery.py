@@ -286,9 +286,7 @@ class Delivery:
             self._settling = True
             _core.look(True)
             if _core.sections() == 0:
-                self._was_held |= {
-                    s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD
-                }
+                self._note_held()
                 self._take_held(section)
                 self._process.refresh(settling=True)
                 # What came before the give-back, after the first look.
@@ -310,6 +308,10 @@ class Delivery:
             self._settling = outer
             _core.look(self.looking)
             layers.note_idle(not (self.busy or self._process.killers))
+
+    def _note_held(self) -> None:
+        """Before it is given back."""
+        self._was_held |= {s for s, r in layers.wanted.items() if r & _core.ROLE_HOLD}
 
     def _take_held(self, section: _core.Section) -> bool:
         """Where it goes, of each that has come; was there one?"""
@@ -530,7 +532,12 @@ class Delivery:
         _core.drain()
         self._drained = True
         with self._process.lock:
-            self._process.refresh()
+            # Who left last has counted itself out, and may not have come to settle().
+            # What had come is still for it to deliver.
+            over = not _core.opened()
+            if over:
+                self._note_held()
+            self._process.refresh(settling=over)
 
     def wait_at_exit(self) -> None:
         """Who ends by a signal ends no section by it; who has caught that end has

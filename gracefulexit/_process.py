@@ -323,8 +323,9 @@ class Process:
     def join_retired(self) -> None:
         """Wait for dispatchers that were told to quit. Without the lock: they may
         be waiting for it."""
-        while self._retired:
-            self._retired.pop().join_from_outside(JOIN_LIMIT)
+        with contextlib.suppress(IndexError):  # another thread joins the last one
+            while True:
+                self._retired.pop().join_from_outside(JOIN_LIMIT)
 
     def prepare(self) -> None:
         # Not at import: importing registers nothing.
@@ -354,8 +355,8 @@ class Process:
     def refresh(self, without: Member | None = None, *, settling: bool = False) -> None:
         """Tell the core what killers and sections want. Under the lock.
 
-        `settling`: by who has left the last section. Nobody else gives up what
-        sections held:
+        `settling`: by who has left the last section, or has noted what was held for
+        it. Nobody else gives up what sections held:
           leaver:  is the last, and has something to settle
           here:    no section is open, gives back
           leaver:  finds nothing held, and the signal is lost

@@ -543,6 +543,37 @@ def test_worker_blocked_for_ever(program) -> None:
     assert (done.status, done.out) == (-TERM, "ready\natexit\nbuffered\n"), done.err
 
 
+def test_section_left_but_not_settled_at_the_end(program) -> None:
+    """Main does not wait for who has left the last section and is about to give the
+    signals back; nothing of ours is left then."""
+    done = program(
+        """
+        from gracefulexit._process import process
+        entered = threading.Event()
+        def stuck_in_thread(section, steps=process.delivery.steps):
+            if threading.current_thread() is thread:
+                threading.Event().wait()
+            return steps(section)
+        process.delivery.steps = stuck_in_thread
+        def work():
+            with TerminateProtected():
+                entered.set()
+                until(lambda: unwound, "main has unwound")
+        unwound = False
+        thread = threading.Thread(target=work, daemon=True)
+        try:
+            with TerminateProtected():
+                send(SIGTERM)
+        finally:
+            thread.start()
+            entered.wait()
+            unwound = True
+        """
+    ).finish()
+
+    assert (done.status, done.out) == (-TERM, ""), done.err
+
+
 @pytest.mark.parametrize("daemon", [True, False])
 def test_section_at_work_is_drained_at_the_end(program, daemon: bool) -> None:
     """A section that is open when main has unwound is finished before the end."""
