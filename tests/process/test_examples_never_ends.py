@@ -82,6 +82,9 @@ def test_the_usual_hangs_and_ours_ends(example: Example, name: str) -> None:
     usual, ours = (example(f"never_ends/{name}", form) for form in ("usual", "ours"))
     for child in (usual, ours):
         child.wait_line("ready")
+    # The usual one's own wait may miss a signal that comes just before it.
+    until_asleep(usual.pid, [usual.pid])
+    for child in (usual, ours):
         child.signal(SIGTERM)
     until(lambda: taken(usual.pid, SIGTERM), "the signal has been taken")
     for line in HEARD[name]:

@@ -69,8 +69,11 @@ def test_raises_wherever_main_is(program, place: str, how: str) -> None:
     child = program(
         SETUP
         + """
+        arrived = False
         def act():
             # When the kernel shows main asleep (or busy, for bytecode) we are there.
+            # Not in start(), where it sleeps or is busy as well.
+            until(lambda: arrived, "main is in the block")
             where = f"/proc/self/task/{os.getpid()}/stat"
             wanted = "R" if "while True" in place else "S"
             seen = 0
@@ -86,6 +89,7 @@ def test_raises_wherever_main_is(program, place: str, how: str) -> None:
                 print("there", flush=True)
         threading.Thread(target=act, daemon=True).start()
         try:
+            arrived = True
             exec(place)
         except Mine:
             pass
