@@ -118,6 +118,7 @@ def start_child(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     program  source text (run with -c), or a Path, relative to tests/children
     args     become sys.argv[1:], as strings
     env      added to the environment, from which GRACEFULEXIT_* was removed
+    preload  a shared library that is there before all but those of a sanitizer
     options  for the interpreter itself, such as ["-X", "dev"]
     ignored, blocked  signals that the child inherits so; all others start
              default and unblocked, whatever pytest itself was started with

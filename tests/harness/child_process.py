@@ -41,6 +41,7 @@ class Child:
         *,
         options: Iterable[str] = (),
         env: Mapping[str, str] | None = None,
+        preload: Path | None = None,
         ignored: Collection[int] = (),
         blocked: Collection[int] = (),
         **popen: Any,
@@ -50,6 +51,10 @@ class Child:
         # A developer's own settings must not change what children do.
         clean = {k: v for k, v in os.environ.items() if "GRACEFULEXIT_" not in k}
         clean.pop("PYTHONUNBUFFERED", None)
+        if preload is not None:
+            # Last: the runtime of a sanitizer, if there is one, must come first.
+            others = os.environ.get("LD_PRELOAD", "")
+            clean["LD_PRELOAD"] = f"{others} {preload}".lstrip()
 
         def normal_signals() -> None:
             # pytest may itself run with SIGINT ignored (a background job of a

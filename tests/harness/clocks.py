@@ -7,7 +7,7 @@ import ctypes
 import os
 from collections.abc import Callable
 
-CLOCK = os.environ["LD_PRELOAD"]
+CLOCK = os.environ["LD_PRELOAD"].split()[-1]  # the first may be a sanitizer's
 holding = ctypes.PyDLL(CLOCK)  # its calls keep the interpreter's lock
 releasing = ctypes.CDLL(CLOCK)
 

@@ -51,12 +51,11 @@ def passes(program: Callable[..., Child]) -> Callable[..., Finished]:
 def late(program: Callable[..., Child], tmp_path: Path) -> Callable[..., Child]:
     """As `program`, with a clock that is put on where it hangs (harness/clocks.py is
     in scope), and put over the deadline by let_it_end()."""
-    clock = str(shared_library(HARNESS / "clock.c", tmp_path))
+    clock = shared_library(HARNESS / "clock.c", tmp_path)
 
     def start(source: str, *args: object) -> Child:
         whole = "from clocks import *\n" + textwrap.dedent(source)
-        env = {"LD_PRELOAD": clock}
-        return program(whole, *args, env=env, stdin=subprocess.PIPE)
+        return program(whole, *args, preload=clock, stdin=subprocess.PIPE)
 
     return start
 

@@ -28,11 +28,11 @@ last = Last()
 @pytest.fixture
 def late_births(passes: Callable[..., Finished], tmp_path: Path) -> Callable[..., None]:
     """As `passes`, where a new thread needs longer than the end of the interpreter."""
-    preload = str(shared_library(HARNESS / "slow_birth.c", tmp_path))
-    env = {"LD_PRELOAD": preload, "PYTHONMALLOC": "debug"}
+    slow_birth = shared_library(HARNESS / "slow_birth.c", tmp_path)
 
     def run(source: str) -> None:
-        done = passes(COMMON + textwrap.dedent(source), env=env)
+        whole = COMMON + textwrap.dedent(source)
+        done = passes(whole, preload=slow_birth, env={"PYTHONMALLOC": "debug"})
 
         assert done.err == ""
 

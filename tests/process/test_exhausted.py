@@ -137,7 +137,7 @@ def test_large_static_tls(program, tmp_path, kilobytes: int) -> None:
         hear()
         killer.close()
         """,
-        env={"LD_PRELOAD": str(library)},
+        preload=library,
         options=["-W", "ignore:This process:DeprecationWarning"],
     ).finish()
 

@@ -185,9 +185,7 @@ def jumps(program, tmp_path) -> Any:
     run([*compiler(), "-shared", "-fPIC", source, "-o", library])
 
     def start(text: str, *args: object) -> Any:
-        return program(
-            AT_ONCE + textwrap.dedent(text), *args, env={"LD_PRELOAD": str(library)}
-        )
+        return program(AT_ONCE + textwrap.dedent(text), *args, preload=library)
 
     return start
 
