@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any, AnyStr, Literal, overload
 
-from . import _checks
+from . import _births, _checks
 from ._budget import time_for_workers
 from ._killer import GracefulKiller, current, stop_descriptor
 from ._leader import Leader
@@ -261,9 +261,13 @@ class Popen(subprocess.Popen[AnyStr], Grouped):
                 return
             self._at_eof = True
         # It waits for who is writing, perhaps to a program that does not read.
-        threading.Thread(
+        thread = threading.Thread(
             target=_close, args=(self.stdin,), name="gracefulexit-stdin", daemon=True
-        ).start()
+        )
+        # Without new threads, as at the end of the interpreter, which closes it too, it
+        # is the next step's turn.
+        with suppress(RuntimeError):
+            _births.start(thread)
 
     def _ended(self, timeout: float | None) -> bool:
         if timeout is None:  # all of the group have been sent SIGKILL

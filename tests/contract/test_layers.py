@@ -84,7 +84,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_workers": {"_budget", "_checks", "_killer", "_members", "_notice"},
     "_popen": {
-        *("_budget", "_checks", "_killer", "_leader", "_members", "_schedule"),
+        *("_births", "_budget", "_checks", "_killer", "_leader", "_members"),
+        "_schedule",
     },
     "_worker_child": {
         *("_checks", "_errors", "_interrupt", "_killer", "_process", "_worker_link"),

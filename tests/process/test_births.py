@@ -62,3 +62,18 @@ def test_the_thread_of_a_thread(late_births) -> None:
         until(lambda: len(threading.enumerate()) == 2, "the thread's thread")
         """
     )
+
+
+def test_the_thread_that_closes_stdin(late_births) -> None:
+    """Made by the thread of a Popen's stop, which is not waited for."""
+    late_births(
+        """
+        import warnings
+        from gracefulexit import Popen
+        warnings.simplefilter("ignore", ResourceWarning)
+        p = Popen("cat", stdin=-1, stop=("EOF", LIMIT, "KILL"))
+        p.shutdown()
+        names = lambda: [t.name for t in threading.enumerate()]
+        until(lambda: "gracefulexit-stdin" in names(), "the thread's thread")
+        """
+    )
