@@ -21,12 +21,16 @@ from collections.abc import Callable
 LIMIT = 60.0  # seconds until a thread runs; no system is that slow
 
 _unborn: set[object] = set()
-_over = False  # what is made from now on would not be waited for
+_over = False
+
+
+class MainHasEnded(RuntimeError):
+    """What is made from now on would not be waited for."""
 
 
 def start(thread: threading.Thread) -> None:
-    """As thread.start(). Any thread. RuntimeError: no thread is to be had, or main has
-    ended."""
+    """As thread.start(). Any thread. RuntimeError: no thread is to be had, or
+    MainHasEnded."""
     birth = _begin()
     try:
         thread.start()
@@ -58,7 +62,7 @@ def _begin() -> object:
     _unborn.add(birth)
     if _over and _thread.get_ident() != threading.main_thread().ident:
         _unborn.discard(birth)
-        raise RuntimeError("can't start new thread at interpreter shutdown")
+        raise MainHasEnded("can't start new thread at interpreter shutdown")
     return birth
 
 

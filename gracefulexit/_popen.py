@@ -264,9 +264,7 @@ class Popen(subprocess.Popen[AnyStr], Grouped):
         thread = threading.Thread(
             target=_close, args=(self.stdin,), name="gracefulexit-stdin", daemon=True
         )
-        # Without new threads, as at the end of the interpreter, which closes it too, it
-        # is the next step's turn.
-        with suppress(RuntimeError):
+        with suppress(_births.MainHasEnded):  # it is closed with the process
             _births.start(thread)
 
     def _ended(self, timeout: float | None) -> bool:

@@ -77,3 +77,21 @@ def test_the_thread_that_closes_stdin(late_births) -> None:
         until(lambda: "gracefulexit-stdin" in names(), "the thread's thread")
         """
     )
+
+
+def test_a_stop_after_the_last_thread(start_child) -> None:
+    """A stop that begins when no threads are made any more has nothing to complain of:
+    what would need one is left to the end of the process."""
+    done = start_child(
+        """
+        import atexit
+        def last():
+            p.shutdown()
+            print(p.wait())
+        atexit.register(last)  # before ours is, so it is called after
+        from gracefulexit import Popen
+        p = Popen("cat", stdin=-1, stop=("EOF", 0, "TERM", 1000, "KILL"))
+        """
+    ).finish()
+
+    assert (done.status, done.out, done.err) == (0, "-15\n", "")
