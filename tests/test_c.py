@@ -18,6 +18,7 @@ import pytest
 from ccompile import STRICT, compile_core, compiler, once, run
 
 HERE = Path(__file__).resolve().parent / "c"
+FUZZ = HERE.parent / "fuzz"
 SANITIZE = os.environ.get("GRACEFULEXIT_C_SANITIZE", "")
 VALGRIND = os.environ.get("GRACEFULEXIT_C_VALGRIND", "")
 PATIENCE = 10  # times the limits of the cases
@@ -71,8 +72,8 @@ def flags() -> list[str]:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> functools.partial[Path]:
-    """Build a test program; the core is compiled once, each program once, whichever
-    of pytest's processes comes first."""
+    """Build a test program of these sources; the core is compiled once, each program
+    once, whichever of pytest's processes comes first."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # the one that they share
@@ -82,8 +83,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> functools.partial[Path]:
     command = [*compiler(), *STRICT, *flags(), *core.glob("*.o")]
 
     @functools.cache
-    def program(source: Path) -> Path:
-        link = [*command, source, "-o"]
+    def program(source: Path, *more: Path) -> Path:
+        link = [*command, source, *more, "-o"]
         return once(folder / source.stem, lambda new: run([*link, new]))
 
     return program
@@ -129,6 +130,17 @@ def test_case(build, source: Path, case: str) -> None:
     assert f"ok 1 - {case}" in output, output
     if "# SKIP" in output:
         pytest.skip(output.partition("# skipped: ")[2].splitlines()[0])
+
+
+@pytest.mark.skipif(VALGRIND != "", reason="it keeps the last signal for itself")
+def test_what_fuzzing_found(build) -> None:
+    """Every input at which the fuzz target has ever ended passes it."""
+    inputs = sorted((FUZZ / "inputs").iterdir())
+    program = build(FUZZ / "fuzz_signals.c", FUZZ / "replay.c")
+    status, output = output_of([program, *inputs])
+
+    assert output == f"{len(inputs)} passed\n"
+    assert (status, len(inputs) > 0) == (0, True)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
