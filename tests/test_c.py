@@ -2,7 +2,8 @@
 
 GRACEFULEXIT_C_SANITIZE builds core and tests with -fsanitize, for example
 "address,undefined" or "thread". GRACEFULEXIT_C_VALGRIND runs each case under this
-tool of valgrind: "memcheck" or "helgrind".
+tool of valgrind: "memcheck" or "helgrind". GRACEFULEXIT_C_RUN is what runs the
+programs, for example "qemu-aarch64" where CC compiles for another machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -20,6 +22,7 @@ from ccompile import STRICT, compile_core, compiler, once, run
 HERE = Path(__file__).resolve().parent / "c"
 FUZZ = HERE.parent / "fuzz"
 SANITIZE = os.environ.get("GRACEFULEXIT_C_SANITIZE", "")
+RUNNER = shlex.split(os.environ.get("GRACEFULEXIT_C_RUN", ""))
 VALGRIND = os.environ.get("GRACEFULEXIT_C_VALGRIND", "")
 PATIENCE = 10  # times the limits of the cases
 FOUND = 99  # the exit status of a case in which valgrind found something
@@ -119,11 +122,11 @@ def output_of(command: list[str | Path]) -> tuple[int, str]:
 @pytest.mark.parametrize(("source", "case"), CASES)
 def test_case(build, source: Path, case: str) -> None:
     """The case passes in a process of its own."""
-    command = [build(source), case]
+    command = [*RUNNER, build(source), case]
     if VALGRIND:
         if case in NOT_UNDER_VALGRIND:
             pytest.skip(f"not under valgrind: {NOT_UNDER_VALGRIND[case]}")
-        command = under_valgrind(*command)
+        command = under_valgrind(build(source), case)
     status, output = output_of(command)
 
     assert status == 0, output
@@ -146,7 +149,7 @@ def test_what_fuzzing_found(build) -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_no_case_is_missed(build, source: Path) -> None:
     """The CASE lines that were read here are the table that was compiled."""
-    status, output = output_of([build(source), "--list"])
+    status, output = output_of([*RUNNER, build(source), "--list"])
 
     assert cases_in(source) == output.split()
     assert status == 0

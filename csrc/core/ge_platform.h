@@ -1,8 +1,8 @@
 /* What this system can do. The only header that asks which system this is,
  * and the first include of every core .c file.
  *
- * Every branch can be forced with -DGE_FORCE_NO_..., so that a Linux machine
- * can compile and test what it would never take by itself. */
+ * Every branch that Linux could take can be forced with -DGE_FORCE_NO_..., and
+ * `.ci/run platforms` tests each; the others are compiled only. */
 #ifndef GE_PLATFORM_H
 #define GE_PLATFORM_H
 
@@ -69,6 +69,15 @@
 #define GE_HAVE_CONDATTR_CLOCK 0
 #else
 #define GE_HAVE_CONDATTR_CLOCK 1
+#endif
+
+/* Linux: a folder for each thread, read without opendir(), whose closedir()
+ * would close the descriptor of whoever has the number by then. */
+#if defined(__linux__) && !defined(GE_FORCE_NO_TASK_FOLDERS)
+#define GE_HAVE_TASK_FOLDERS 1
+#define GE_GETDENTS(fd, to, size) syscall(SYS_getdents64, fd, to, size)
+#else
+#define GE_HAVE_TASK_FOLDERS 0
 #endif
 
 /* What ps -T, top and debuggers show; at most 15 characters. */

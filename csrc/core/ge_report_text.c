@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -141,8 +140,10 @@ say_stop(const struct ge_own *out, bool (*go_on)(void))
     return say(&l, out, go_on);
 }
 
-/* ---- the threads, where there is a /proc ----------------------------------
+/* ---- the threads, where there are folders of them -------------------------
  */
+
+#if GE_HAVE_TASK_FOLDERS
 
 /* "/proc/self/task/<tid>/<name>", read to a string of one line. */
 static const char *
@@ -209,9 +210,6 @@ say_thread(const char *tid, const struct ge_own *out, bool (*go_on)(void))
     return say(&l, out, go_on);
 }
 
-#if defined(SYS_getdents64)
-/* Without opendir(), whose closedir() would close the descriptor of whoever
- * has the number by then. */
 static size_t
 list_threads(char *to, size_t size)
 {
@@ -222,7 +220,7 @@ list_threads(char *to, size_t size)
     if (fd < 0 || ge_own_note(&own, fd) < 0) {
         return 0;
     }
-    n = syscall(SYS_getdents64, fd, to, size);
+    n = GE_GETDENTS(fd, to, size);
     return ge_own_close(&own) && n > 0 ? (size_t)n : 0;
 }
 
@@ -246,7 +244,9 @@ say_threads(const struct ge_own *out, bool (*go_on)(void))
     }
     return true;
 }
+
 #else
+
 static bool
 say_threads(const struct ge_own *out, bool (*go_on)(void))
 {
@@ -254,6 +254,7 @@ say_threads(const struct ge_own *out, bool (*go_on)(void))
     (void)go_on;
     return true;
 }
+
 #endif
 
 bool
