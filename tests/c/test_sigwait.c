@@ -50,9 +50,7 @@ blocked(int signum)
 static void
 begin(int first, int second)
 {
-    if (!(ge_backends() & 1u << GE_SIGWAIT)) {
-        CHECK_SKIP("this build does not have the back end");
-    }
+    need(GE_SIGWAIT);
     start(GE_SIGWAIT);
     take(first, GE_ROLE_COUNT);
     if (second != 0) {
@@ -244,6 +242,7 @@ default_over_ours(void *unused)
 static void
 the_default_action_ends_the_process(void)
 {
+    need(GE_SIGWAIT); /* a child could not tell */
     CHECK_DIED_OF(SIGUSR1, status_of(default_over_ours, NULL));
 }
 

@@ -218,16 +218,15 @@ quiet_for(int ms)
 static void
 it_sleeps(void)
 {
-    (void)poll(NULL, 0, 60); /* it looks at a pipe once more, 10 ms after */
-    CHECK(quiet_for(100));
+    /* It looks at a pipe once more, 10 ms after; or later, on a busy machine. */
+    WAIT_FOR(quiet_for(160));
 }
 
 /* After its pipe was closed it looks a second long whether it is again. */
 static void
 it_sleeps_in_the_end(void)
 {
-    WAIT_FOR(quiet_for(200));
-    CHECK(quiet_for(500));
+    WAIT_FOR(quiet_for(1200));
 }
 
 static void
