@@ -2,8 +2,8 @@
 
 GRACEFULEXIT_C_SANITIZE builds core and tests with -fsanitize, for example
 "address,undefined" or "thread". GRACEFULEXIT_C_VALGRIND runs each case under this
-tool of valgrind: "memcheck" or "helgrind". GRACEFULEXIT_C_RUN is what runs the
-programs, for example "qemu-aarch64" where CC compiles for another machine.
+tool of valgrind: "memcheck" or "helgrind". GRACEFULEXIT_C_QEMU runs the
+programs where CC compiles for another machine, for example "qemu-aarch64".
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -22,8 +21,9 @@ from ccompile import STRICT, compile_core, compiler, once, run
 HERE = Path(__file__).resolve().parent / "c"
 FUZZ = HERE.parent / "fuzz"
 SANITIZE = os.environ.get("GRACEFULEXIT_C_SANITIZE", "")
-RUNNER = shlex.split(os.environ.get("GRACEFULEXIT_C_RUN", ""))
 VALGRIND = os.environ.get("GRACEFULEXIT_C_VALGRIND", "")
+QEMU = os.environ.get("GRACEFULEXIT_C_QEMU", "")
+RUNNER = [QEMU] if QEMU else []
 PATIENCE = 10  # times the limits of the cases
 FOUND = 99  # the exit status of a case in which valgrind found something
 TOOLS = {
@@ -43,8 +43,13 @@ NOT_UNDER_VALGRIND = {
     "without_a_descriptor_nothing_is_left": "its errno is EBADF, not EMFILE",
     "without_descriptors_the_start_fails_cleanly": "its errno is EBADF, not EMFILE",
 }
+# What qemu does in another way when it runs programs of another processor.
+NOT_UNDER_QEMU = {
+    "the_program_hears_of_no_child_futex": "its fork has no quiet child",
+    "the_program_hears_of_no_child_pipe": "its fork has no quiet child",
+}
 # Above every CASE_WITHIN, whose alarm is the real limit and says more.
-LIMIT = 300 * (PATIENCE if VALGRIND else 1)
+LIMIT = 300 * (PATIENCE if VALGRIND or QEMU else 1)
 
 
 def cases_in(source: Path) -> list[str]:
@@ -64,6 +69,8 @@ def flags() -> list[str]:
     if VALGRIND:
         told = ["-include", str(HERE / "helgrind.h")] if VALGRIND == "helgrind" else []
         return ["-O1", "-g", "-DCORE_VALGRIND", f"-DCHECK_PATIENCE={PATIENCE}", *told]
+    if QEMU:
+        return ["-O2", "-g", "-DCORE_QEMU", f"-DCHECK_PATIENCE={PATIENCE}"]
     if not SANITIZE:
         return ["-O2", "-g"]
     # -O1: the optimiser must not remove what the sanitizers would see.
@@ -122,6 +129,8 @@ def output_of(command: list[str | Path]) -> tuple[int, str]:
 @pytest.mark.parametrize(("source", "case"), CASES)
 def test_case(build, source: Path, case: str) -> None:
     """The case passes in a process of its own."""
+    if QEMU and case in NOT_UNDER_QEMU:
+        pytest.skip(f"not under qemu: {NOT_UNDER_QEMU[case]}")
     command = [*RUNNER, build(source), case]
     if VALGRIND:
         if case in NOT_UNDER_VALGRIND:
