@@ -373,8 +373,8 @@ end_attack(struct attack *a, pthread_t thread)
     join(thread);
     CHECK_EQ(0, size_of(a->files[0]));
     CHECK_EQ(0, bytes_in(a->readers[1]));
-    /* A stranger's stream gets the byte of a wake-up that had just looked, where
-     * no packet is empty. ge_own.c says so. */
+    /* A stranger's stream gets the byte of a wake-up that had just looked,
+     * where no packet is empty. ge_own.c says so. */
     CHECK(!GE_HAVE_EMPTY_PACKET || bytes_in(a->readers[2]) == 0);
     /* There is no call that closes a descriptor only if it is ours; ge_own.c.
      */

@@ -218,7 +218,8 @@ quiet_for(int ms)
 static void
 it_sleeps(void)
 {
-    /* It looks at a pipe once more, 10 ms after; or later, on a busy machine. */
+    /* It looks at a pipe once more, 10 ms after; or later, on a busy machine.
+     */
     WAIT_FOR(quiet_for(160));
 }
 
