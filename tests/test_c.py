@@ -47,6 +47,8 @@ NOT_UNDER_VALGRIND = {
 NOT_UNDER_QEMU = {
     "the_program_hears_of_no_child_futex": "its fork has no quiet child",
     "the_program_hears_of_no_child_pipe": "its fork has no quiet child",
+    "one_byte_for_each_run_with_the_number_futex": "signal 63 is not to be had",
+    "one_byte_for_each_run_with_the_number_pipe": "signal 63 is not to be had",
 }
 # Above every CASE_WITHIN, whose alarm is the real limit and says more.
 LIMIT = 300 * (PATIENCE if VALGRIND or QEMU else 1)
