@@ -2,7 +2,7 @@
  * and the first include of every core .c file.
  *
  * Every branch that Linux could take can be forced with -DGE_FORCE_NO_..., and
- * `.ci/run platforms` tests each; the others are compiled only. */
+ * `.ci/run rows` tests each; the others are compiled only. */
 #ifndef GE_PLATFORM_H
 #define GE_PLATFORM_H
 

@@ -39,6 +39,8 @@ enum { CORE_SLOW = 20, CORE_QUEUES = 0 };
 /* valgrind is slower still, and runs one thread at a time. */
 #elif defined(CORE_VALGRIND)
 enum { CORE_SLOW = 50, CORE_QUEUES = 1 };
+#elif defined(CORE_QUICK)
+enum { CORE_SLOW = 20, CORE_QUEUES = 1 };
 #elif defined(CORE_QEMU)
 enum { CORE_SLOW = 50, CORE_QUEUES = 1 };
 #elif defined(CORE_ASAN)
