@@ -7,7 +7,8 @@
  *   file, pipe or terminal ever gets a byte;
  * - where it can be, what is sent is a packet without a byte in it, which is
  *   nothing at all to a stream. Only a datagram socket that took the number in
- *   that microsecond sends an empty datagram;
+ *   that microsecond sends an empty datagram. Where it cannot, on all systems
+ *   but Linux, a stream socket that took it then gets a byte;
  * - emptying is recv() with room for nothing, for the same reasons: a read()
  *   would take what another reader waits for, and may block;
  * - SIGPIPE is not raised, which write() does when the other end went first.
