@@ -39,9 +39,7 @@ enum { CORE_SLOW = 20, CORE_QUEUES = 0 };
 /* valgrind is slower still, and runs one thread at a time. */
 #elif defined(CORE_VALGRIND)
 enum { CORE_SLOW = 50, CORE_QUEUES = 1 };
-#elif defined(CORE_QUICK)
-enum { CORE_SLOW = 20, CORE_QUEUES = 1 };
-#elif defined(CORE_QEMU)
+#elif defined(CORE_QEMU) || defined(CORE_QUICK)
 enum { CORE_SLOW = 50, CORE_QUEUES = 1 };
 #elif defined(CORE_ASAN)
 enum { CORE_SLOW = 2, CORE_QUEUES = 1 };
