@@ -169,8 +169,8 @@ void ge_nudge(int signum);
  * Call from: the main thread, not nested. */
 void ge_nudge_bar(int signum, bool on);
 
-/* Mark the signal as waiting for main; counts nothing. Next, tell who runs the
- * handlers there; then ge_trip_end() wakes main, repeatedly until ge_took().
+/* Mark the signal as waiting for main, uncounted. Tell who runs handlers there,
+ * and then call ge_trip_end(), which wakes main repeatedly until ge_took().
  * Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
 int ge_trip_begin(int signum);
 void ge_trip_end(int signum);
