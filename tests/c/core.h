@@ -49,14 +49,30 @@ enum { CORE_SLOW = 1, CORE_QUEUES = 1 };
 
 #define MS INT64_C(1000000)
 
-/* As when others of the same user have queued all that are allowed. */
+#if defined(RLIMIT_SIGPENDING)
+static struct rlimit queued_before;
+
+static inline void
+queue_signals_again(void)
+{
+    (void)setrlimit(RLIMIT_SIGPENDING, &queued_before);
+}
+#endif
+
+/* As when others of the same user have queued all that are allowed. Until the
+ * case ends: valgrind ends its threads by a real-time signal, which cannot be
+ * sent meanwhile, and it would try for ever. */
 static inline void
 queue_no_signals(void)
 {
 #if defined(RLIMIT_SIGPENDING)
-    const struct rlimit none = { 0 };
+    struct rlimit none;
 
+    CHECK_EQ(0, getrlimit(RLIMIT_SIGPENDING, &queued_before));
+    none = queued_before;
+    none.rlim_cur = 0;
     CHECK_EQ(0, setrlimit(RLIMIT_SIGPENDING, &none));
+    CHECK_EQ(0, atexit(queue_signals_again));
 #else
     CHECK_SKIP("this system knows no limit");
 #endif
