@@ -169,14 +169,13 @@ void ge_nudge(int signum);
  * Call from: the main thread, not nested. */
 void ge_nudge_bar(int signum, bool on);
 
-/* Mark the signal as waiting for main, uncounted. Tell who runs handlers there,
- * and then call ge_trip_end(), which wakes main repeatedly until ge_took().
- * Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
+/* Mark the signal as waiting for main, uncounted. Tell who runs handlers
+ * there, and then call ge_trip_end(), which wakes main repeatedly until
+ * ge_took(). Call from: any thread. 0; -ENOENT without GE_ROLE_TRIP. */
 int ge_trip_begin(int signum);
 void ge_trip_end(int signum);
 
-/* ---- flags, waiters -------------------------------------------------------
- */
+/* ---- flags, waiters ----------------------------------------------------- */
 
 /* A pointer that the handler replaces by `on` at the stop. */
 struct ge_cell {
@@ -289,8 +288,7 @@ _Noreturn void ge_end(void);
  * 128 + signum. Call from: any thread, a handler too. Does not return. */
 _Noreturn void ge_die(int signum);
 
-/* ---- fork -----------------------------------------------------------------
- */
+/* ---- fork --------------------------------------------------------------- */
 
 /* In a forked child: give every signal back, forget the parent's threads,
  * cells, descriptors and counters. `sections` stay open, the forking
