@@ -81,17 +81,7 @@ class Layers:
     def adopt(self) -> None:
         """What main has laid by the short way (csrc/python/solo.c) is ours from now
         on. Under the lock, before anything here is looked at."""
-        taken = _core.solo_take()
-        if taken is not None:
-            signums, leaving = taken
-            self.dirty = leaving  # the core wants none of them any more
-            for signum, previous, laid in signums:
-                self.wanted[signum] = FOR_SECTIONS & ~_core.ROLE_TRIP
-                self.previous[signum] = (
-                    previous if callable(previous) else signal.Handlers(previous)
-                )
-                if laid:
-                    self.laid.add(signum)
+        _core.solo_take(self, FOR_SECTIONS & ~_core.ROLE_TRIP, signal.SIG_DFL)
 
     def init_solo(self) -> None:
         _core.solo_init(self.lock, on_python_signal, set_python_table)

@@ -64,42 +64,70 @@ set_idle(PyObject *module, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(take_doc, "solo_take()\n--\n\n"
-                       "None, or ([(signum, previous, laid)], leaving): what "
-                       "stands, which is the caller's affair from now on.");
+PyDoc_STRVAR(
+    take_doc,
+    "solo_take(layers, roles, default, /)\n--\n\n"
+    "Put what stands into `wanted`, `previous`, `laid` and `dirty` of "
+    "layers, whose affair it is from now on. No Python in between.");
+
+/* layers.what[signum] = value */
+static bool
+put(PyObject *layers, const char *what, int signum, PyObject *value)
+{
+    PyObject *dict = PyObject_GetAttrString(layers, what);
+    PyObject *key = PyLong_FromLong(signum);
+    bool done =
+        dict != NULL && key != NULL && PyObject_SetItem(dict, key, value) == 0;
+
+    Py_XDECREF(key);
+    Py_XDECREF(dict);
+    return done;
+}
+
+/* layers.laid.add(signum) */
+static bool
+note_laid(PyObject *layers, int signum)
+{
+    PyObject *set = PyObject_GetAttrString(layers, "laid");
+    PyObject *key = PyLong_FromLong(signum);
+    bool done = set != NULL && key != NULL && PySet_Add(set, key) == 0;
+
+    Py_XDECREF(key);
+    Py_XDECREF(set);
+    return done;
+}
 
 static PyObject *
-solo_take(PyObject *module, PyObject *unused)
+solo_take(PyObject *module, PyObject *args)
 {
-    PyObject *list;
+    PyObject *layers, *roles, *otherwise, *dirty;
+    bool done = true;
 
     (void)module;
-    (void)unused;
+    if (!PyArg_ParseTuple(args, "OOO:solo_take", &layers, &roles,
+                          &otherwise)) {
+        return NULL;
+    }
     if (solo.phase == NONE) {
         Py_RETURN_NONE;
     }
-    list = PyList_New(solo.n);
-    for (int i = 0; list != NULL && i < solo.n; i++) {
-        PyObject *item =
-            Py_BuildValue("iOO", solo.signums[i], solo.previous[i],
-                          solo.laid[i] ? Py_True : Py_False);
+    for (int i = 0; done && i < solo.n; i++) {
+        PyObject *there = solo.previous[i];
+        int signum = solo.signums[i];
 
-        if (item == NULL) {
-            Py_CLEAR(list);
-        } else {
-            PyList_SET_ITEM(list, i, item);
-        }
+        done = put(layers, "wanted", signum, roles) &&
+               put(layers, "previous", signum,
+                   PyCallable_Check(there) ? there : otherwise) &&
+               (!solo.laid[i] || note_laid(layers, signum));
     }
-    if (list == NULL) {
+    /* Where it is being left, the core wants none of them any more. */
+    dirty = solo.phase == LEAVING ? Py_True : Py_False;
+    if (!done || PyObject_SetAttrString(layers, "dirty", dirty) < 0) {
         return NULL;
     }
-    list =
-        Py_BuildValue("NO", list, solo.phase == LEAVING ? Py_True : Py_False);
-    if (list != NULL) {
-        solo.phase = NONE;
-        idle = false;
-    }
-    return list;
+    solo.phase = NONE;
+    idle = false;
+    Py_RETURN_NONE;
 }
 
 static bool
@@ -314,6 +342,6 @@ gepy_solo_leave(void)
 PyMethodDef gepy_solo_methods[] = {
     { "solo_init", solo_init, METH_VARARGS, init_doc },
     { "idle", set_idle, METH_O, idle_doc },
-    { "solo_take", solo_take, METH_NOARGS, take_doc },
+    { "solo_take", solo_take, METH_VARARGS, take_doc },
     { NULL, NULL, 0, NULL },
 };

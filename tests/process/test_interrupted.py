@@ -473,3 +473,41 @@ def test_held_signal_survives_another_handler(passes) -> None:
         equal(0, lost)
         """
     )
+
+
+def test_hand_over_of_the_short_way(passes) -> None:
+    """A handler that raises right after the short way of a section was handed over to
+    the long one loses neither the end of the program nor a handler of the user's."""
+    passes(
+        """
+        from gracefulexit import _core
+        class Late(Exception): pass
+        real = _core.solo_take
+        armed = False
+        def solo_take(*args):
+            global armed
+            result = real(*args)
+            if armed:
+                armed = False
+                raise Late
+            return result
+        _core.solo_take = solo_take
+        calls = []
+        def users(signum, frame): calls.append(signum)
+        signal.signal(SIGHUP, users)
+        for signum in SIGTERM, SIGHUP:
+            with TerminateProtected(signum):
+                pass  # the first one takes the long way
+            try:
+                with TerminateProtected(signum):
+                    send(signum)
+                    armed = True
+            except BaseException as error:
+                told = isinstance(error, GracefulExit)
+                late = isinstance(error.__context__ if told else error, Late)
+                equal((signum == SIGTERM, True), (told, late))
+        equal([SIGHUP], calls)
+        equal(users, signal.getsignal(SIGHUP))
+        equal(SIG_DFL, signal.getsignal(SIGTERM))
+        """
+    )
