@@ -63,6 +63,7 @@ extern PyMethodDef gepy_insist_methods[];
 extern PyMethodDef gepy_opened_methods[];
 extern PyMethodDef gepy_gate_methods[];
 extern PyMethodDef gepy_solo_methods[];
+extern PyMethodDef gepy_solo_take_methods[];
 extern PyMethodDef gepy_mains_methods[];
 extern PyMethodDef gepy_sigwait_methods[];
 extern PyMethodDef gepy_capi_methods[];
@@ -170,6 +171,24 @@ bool gepy_inside(unsigned long ident, bool tasks);
 
 /* Those of this thread hold nothing up any more. */
 void gepy_expire(unsigned long ident);
+
+/* One as it was; the owner is the caller's. */
+struct gepy_copy {
+    PyObject *owner;
+    unsigned long ident;
+    int64_t since;
+    bool holds;
+};
+
+/* All, the newest first, or those that are over their time at `now`, which
+ * hold no longer. The number of them, or -1: no memory. *next: when the next
+ * one is over. *copies is the caller's, to PyMem_RawFree(). */
+Py_ssize_t gepy_copy_opened(struct gepy_copy **copies, bool overdue,
+                            int64_t now, int64_t *next);
+
+/* In a forked child, whose only thread this is: forget those of others. How
+ * many count. */
+unsigned gepy_keep_opened(unsigned long ident);
 
 /* entry.c: free one that is not in the list any more. */
 void gepy_discard(struct gepy_opened *o);

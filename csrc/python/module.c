@@ -74,6 +74,7 @@ core_exec(PyObject *module)
         PyModule_AddFunctions(module, gepy_opened_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_gate_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_solo_methods) < 0 ||
+        PyModule_AddFunctions(module, gepy_solo_take_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_mains_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_sigwait_methods) < 0 ||
         PyModule_AddFunctions(module, gepy_capi_methods) < 0 ||

@@ -8,25 +8,15 @@
  * else changes anything meanwhile. signal.signal() runs handlers that are due,
  * and they may: they find the truth by `solo_take`, and we look again after
  * it. */
-#include "section.h"
+#include "solo.h"
 
 #include "../core/ge_pass.h"
 
-#define MOST 8 /* signals; sections with more take the long way */
-
-enum phase { NONE, ENTERING, STANDING, LEAVING };
-
-static struct {
-    enum phase phase;
-    int n, signums[MOST];
-    PyObject *previous[MOST];
-    bool laid[MOST]; /* Python's table shows us */
-} solo;
+struct gepy_solo gepy_solo;
 
 /* By solo_init(), for the life of the process. */
 static PyObject *acquire, *release, *layer1, *set_python;
 static PyObject *no_wait; /* (False,) */
-static bool idle;         /* nobody wants anything; under the lock */
 
 PyDoc_STRVAR(init_doc, "solo_init(lock, layer1, set_python, /)\n"
                        "--\n\nWhat it works with.");
@@ -60,73 +50,7 @@ static PyObject *
 set_idle(PyObject *module, PyObject *arg)
 {
     (void)module;
-    idle = PyObject_IsTrue(arg) == 1;
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(
-    take_doc,
-    "solo_take(layers, roles, default, /)\n--\n\n"
-    "Put what stands into `wanted`, `previous`, `laid` and `dirty` of "
-    "layers, whose affair it is from now on. No Python in between.");
-
-/* layers.what[signum] = value */
-static bool
-put(PyObject *layers, const char *what, int signum, PyObject *value)
-{
-    PyObject *dict = PyObject_GetAttrString(layers, what);
-    PyObject *key = PyLong_FromLong(signum);
-    bool done =
-        dict != NULL && key != NULL && PyObject_SetItem(dict, key, value) == 0;
-
-    Py_XDECREF(key);
-    Py_XDECREF(dict);
-    return done;
-}
-
-/* layers.laid.add(signum) */
-static bool
-note_laid(PyObject *layers, int signum)
-{
-    PyObject *set = PyObject_GetAttrString(layers, "laid");
-    PyObject *key = PyLong_FromLong(signum);
-    bool done = set != NULL && key != NULL && PySet_Add(set, key) == 0;
-
-    Py_XDECREF(key);
-    Py_XDECREF(set);
-    return done;
-}
-
-static PyObject *
-solo_take(PyObject *module, PyObject *args)
-{
-    PyObject *layers, *roles, *otherwise, *dirty;
-    bool done = true;
-
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OOO:solo_take", &layers, &roles,
-                          &otherwise)) {
-        return NULL;
-    }
-    if (solo.phase == NONE) {
-        Py_RETURN_NONE;
-    }
-    for (int i = 0; done && i < solo.n; i++) {
-        PyObject *there = solo.previous[i];
-        int signum = solo.signums[i];
-
-        done = put(layers, "wanted", signum, roles) &&
-               put(layers, "previous", signum,
-                   PyCallable_Check(there) ? there : otherwise) &&
-               (!solo.laid[i] || note_laid(layers, signum));
-    }
-    /* Where it is being left, the core wants none of them any more. */
-    dirty = solo.phase == LEAVING ? Py_True : Py_False;
-    if (!done || PyObject_SetAttrString(layers, "dirty", dirty) < 0) {
-        return NULL;
-    }
-    solo.phase = NONE;
-    idle = false;
+    gepy_solo.idle = PyObject_IsTrue(arg) == 1;
     Py_RETURN_NONE;
 }
 
@@ -164,28 +88,29 @@ unlock(void)
 static void
 forget(void)
 {
-    for (int i = 0; i < solo.n; i++) {
-        Py_CLEAR(solo.previous[i]);
+    for (int i = 0; i < gepy_solo.n; i++) {
+        Py_CLEAR(gepy_solo.previous[i]);
     }
-    solo.n = 0;
+    gepy_solo.n = 0;
 }
 
 /* signal.signal(), then the core's part; no nudge falls in between. */
 static bool
 change(int i, PyObject *handler, void (*then)(int))
 {
-    PyObject *args[] = { NULL, PyLong_FromLong(solo.signums[i]), handler };
+    PyObject *args[] = { NULL, PyLong_FromLong(gepy_solo.signums[i]),
+                         handler };
     PyObject *was = NULL;
 
-    Py_INCREF(handler); /* handlers that run in there may change `solo` */
+    Py_INCREF(handler); /* handlers that run in there may change it */
     if (args[1] != NULL) {
-        ge_nudge_bar(solo.signums[i], true);
+        ge_nudge_bar(gepy_solo.signums[i], true);
         was = PyObject_Vectorcall(set_python, args + 1,
                                   2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         if (was != NULL) {
-            then(solo.signums[i]);
+            then(gepy_solo.signums[i]);
         }
-        ge_nudge_bar(solo.signums[i], false);
+        ge_nudge_bar(gepy_solo.signums[i], false);
         Py_DECREF(args[1]);
     }
     Py_DECREF(handler);
@@ -195,14 +120,14 @@ change(int i, PyObject *handler, void (*then)(int))
 
 #if !defined(Py_GIL_DISABLED)
 
-/* Does the simple case hold? Fills `solo` but for the phase. */
+/* Does the simple case hold? Fills `gepy_solo` but for the phase. */
 static bool
 simple(struct gepy_section *self)
 {
     Py_ssize_t n = PyTuple_GET_SIZE(self->signals);
 
     forget();
-    if (n > MOST) {
+    if (n > GEPY_SOLO_MOST) {
         return false;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -216,10 +141,10 @@ simple(struct gepy_section *self)
         if (there == NULL) {
             return false;
         }
-        solo.signums[solo.n] = (int)PyLong_AsLong(signum);
-        solo.previous[solo.n] = there;
-        solo.laid[solo.n] = false;
-        solo.n++;
+        gepy_solo.signums[gepy_solo.n] = (int)PyLong_AsLong(signum);
+        gepy_solo.previous[gepy_solo.n] = there;
+        gepy_solo.laid[gepy_solo.n] = false;
+        gepy_solo.n++;
         /* None: a handler of C code; ours: put there by somebody who had saved
          * it; SIG_IGN: of a signal that Python ignores, or of another thread's
          * os.system() just now. */
@@ -228,29 +153,29 @@ simple(struct gepy_section *self)
             return false;
         }
     }
-    return solo.n > 0;
+    return gepy_solo.n > 0;
 }
 
 /* Lay both layers. 0; 1: not done, or not by us alone; -1. */
 static int
 lay(void)
 {
-    if (ge_solo_begin(solo.signums, solo.n) < 0) {
+    if (ge_solo_begin(gepy_solo.signums, gepy_solo.n) < 0) {
         return 1;
     }
-    idle = false;
-    solo.phase = ENTERING;
-    for (int i = 0; i < solo.n; i++) {
-        (void)ge_passed(solo.signums[i]);
+    gepy_solo.idle = false;
+    gepy_solo.phase = ENTERING;
+    for (int i = 0; i < gepy_solo.n; i++) {
+        (void)ge_passed(gepy_solo.signums[i]);
         if (!change(i, layer1, ge_solo_cover)) {
             return -1;
         }
-        if (solo.phase != ENTERING) {
+        if (gepy_solo.phase != ENTERING) {
             return 1;
         }
-        solo.laid[i] = true;
+        gepy_solo.laid[i] = true;
     }
-    solo.phase = STANDING;
+    gepy_solo.phase = STANDING;
     return 0;
 }
 
@@ -259,8 +184,8 @@ gepy_solo_enter(struct gepy_section *self)
 {
     int rc = 1;
 
-    if (idle && gepy_in_main() && lock()) {
-        if (idle && simple(self)) {
+    if (gepy_solo.idle && gepy_in_main() && lock()) {
+        if (gepy_solo.idle && simple(self)) {
             rc = lay();
         }
         unlock();
@@ -270,7 +195,7 @@ gepy_solo_enter(struct gepy_section *self)
 
 #else
 
-/* Never alone: another thread may change what `solo` was filled from. */
+/* Never alone: another thread may change what `gepy_solo` was filled from. */
 int
 gepy_solo_enter(struct gepy_section *self)
 {
@@ -284,8 +209,8 @@ gepy_solo_enter(struct gepy_section *self)
 static bool
 untouched(void)
 {
-    for (int i = 0; i < solo.n; i++) {
-        PyObject *signum = PyLong_FromLong(solo.signums[i]);
+    for (int i = 0; i < gepy_solo.n; i++) {
+        PyObject *signum = PyLong_FromLong(gepy_solo.signums[i]);
         PyObject *there = signum == NULL ? NULL : gepy_python_handler(signum);
 
         PyErr_Clear();
@@ -302,22 +227,22 @@ untouched(void)
 static int
 give_back(void)
 {
-    if (!untouched() || !ge_solo_end(solo.signums, solo.n)) {
+    if (!untouched() || !ge_solo_end(gepy_solo.signums, gepy_solo.n)) {
         return 1;
     }
-    solo.phase = LEAVING;
-    for (int i = 0; i < solo.n; i++) {
-        if (!change(i, solo.previous[i], ge_solo_restore)) {
+    gepy_solo.phase = LEAVING;
+    for (int i = 0; i < gepy_solo.n; i++) {
+        if (!change(i, gepy_solo.previous[i], ge_solo_restore)) {
             return -1;
         }
-        if (solo.phase != LEAVING) {
+        if (gepy_solo.phase != LEAVING) {
             return 1;
         }
-        solo.laid[i] = false;
+        gepy_solo.laid[i] = false;
     }
-    solo.phase = NONE;
+    gepy_solo.phase = NONE;
     forget();
-    idle = true;
+    gepy_solo.idle = true;
     return 0;
 }
 
@@ -326,10 +251,10 @@ gepy_solo_leave(void)
 {
     int rc = 1;
 
-    if (solo.phase == STANDING && gepy_in_main() && lock()) {
+    if (gepy_solo.phase == STANDING && gepy_in_main() && lock()) {
         bool looked = ge_section_look(true);
 
-        if (solo.phase == STANDING && ge_sections() == 0 && !ge_gate() &&
+        if (gepy_solo.phase == STANDING && ge_sections() == 0 && !ge_gate() &&
             !looked) {
             rc = give_back();
         }
@@ -342,6 +267,5 @@ gepy_solo_leave(void)
 PyMethodDef gepy_solo_methods[] = {
     { "solo_init", solo_init, METH_VARARGS, init_doc },
     { "idle", set_idle, METH_O, idle_doc },
-    { "solo_take", solo_take, METH_VARARGS, take_doc },
     { NULL, NULL, 0, NULL },
 };
