@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 from collections.abc import Iterable
 
 from . import _core
+
+_NAME = re.compile(r"(?:SIG)?([A-Z0-9]+)((?<=RTMIN)\+[0-9]{1,2}|)")
 
 SignalLike = str | int | signal.Signals
 SignalsLike = SignalLike | Iterable[SignalLike]
@@ -31,15 +34,15 @@ def is_queued(signum: int) -> bool:
 
 def _number(given: object) -> int:
     if isinstance(given, str):
-        name = given if given.startswith("SIG") else "SIG" + given
-        base, plus, offset = name.partition("+")
-        found = getattr(signal, base, None)
-        if not isinstance(found, signal.Signals) or (plus and not offset.isdigit()):
+        # Further ones than these have no names, and SIGTERM+3 would be another signal.
+        written = _NAME.fullmatch(given)
+        found = getattr(signal, f"SIG{written[1]}", None) if written else None
+        if not written or not isinstance(found, signal.Signals):
             raise ValueError(
-                f"unknown signal {given!r}; give a name like 'TERM' or 'SIGTERM', "
-                "a number, or a signal.Signals member"
+                f"unknown signal {given!r}; give a name like 'TERM', 'SIGTERM' or "
+                "'RTMIN+1', a number, or a signal.Signals member"
             )
-        return int(found) + int(offset or 0)
+        return int(found) + int(written[2] or 0)
     if isinstance(given, int) and not isinstance(given, bool):
         return int(given)
     raise TypeError(
