@@ -98,7 +98,7 @@ def meant(given: object) -> int | None:
 def is_a_signal_or_a_clear_error(it: Any) -> None:
     number = meant(it)
     if number is None:
-        with pytest.raises((ValueError, TypeError), match="signal|SIG"):
+        with pytest.raises((ValueError, TypeError), match=r"signal|SIG"):
             parse_signal(it)
     else:
         assert parse_signal(it) == number
