@@ -227,9 +227,7 @@ class Layers:
     def armed(self, signum: int) -> bool:
         """Do we still hear the signal? Lays layer 2 again where signal.signal()
         has wiped it and layer 1 is in place; a stranger's handler stays."""
-        if signal.getsignal(signum) is on_python_signal:
-            return _core.relay(signum)
-        return _core.ours(signum)
+        return _core.relay(signum)
 
     def owner(self, signum: int) -> Handler:
         """Whose signal it is once we do not want it, while Python's table may

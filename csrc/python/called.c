@@ -136,9 +136,36 @@ on_python_signal(PyObject *module, PyObject *args)
         heard, number, frame, news == PASSED_ON ? Py_True : Py_False, NULL);
 }
 
+PyDoc_STRVAR(relay_doc,
+             "relay(signum, /)\n--\n\n"
+             "Undo a wipe by what we lie on, where layer 1 is in place; do we "
+             "hear the signal now?");
+
+/* No Python between the look and the undoing: main may set a handler there,
+ * whose layer 2 is that of a wipe. */
+static PyObject *
+relay(PyObject *module, PyObject *number)
+{
+    PyObject *there;
+    bool layer_1;
+    int signum;
+
+    (void)module;
+    if (!gepy_signum(number, &signum)) {
+        return NULL;
+    }
+    there = gepy_python_handler(number);
+    layer_1 = there != NULL && PyCFunction_Check(there) &&
+              PyCFunction_GetFunction(there) == on_python_signal;
+    Py_XDECREF(there);
+    return PyBool_FromLong(layer_1 ? ge_trap_relay(signum)
+                                   : ge_trap_ours(signum));
+}
+
 PyMethodDef gepy_called_methods[] = {
     { "hear", hear, METH_O, hear_doc },
     { "on_python_signal", on_python_signal, METH_VARARGS,
       on_python_signal_doc },
+    { "relay", relay, METH_O, relay_doc },
     { NULL, NULL, 0, NULL },
 };

@@ -215,8 +215,6 @@ info_or_none(int found, const struct ge_info *info)
     return found ? gepy_info(info) : Py_NewRef(Py_None);
 }
 
-ONE_SIGNAL(relay, "Undo a wipe by what we lie on; are we in place now?",
-           PyBool_FromLong(ge_trap_relay(signum)))
 ONE_SIGNAL(forward, "Accept a signal that came another way; False: not ours.",
            PyBool_FromLong(ge_forward(signum)))
 ONE_SIGNAL(foreign, "Will a handler have it after us, whosever that is?",
@@ -273,7 +271,6 @@ PyMethodDef gepy_signal_methods[] = {
     { "lay", lay, METH_VARARGS, lay_doc },
     { "ours", ours, METH_O, ours_doc },
     { "leave", leave, METH_VARARGS, leave_doc },
-    { "relay", relay, METH_O, relay_doc },
     { "forward", forward, METH_O, forward_doc },
     { "foreign", foreign, METH_O, foreign_doc },
     { "nudge", nudge, METH_O, nudge_doc },

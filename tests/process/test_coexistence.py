@@ -375,3 +375,47 @@ def test_worker_c_calls_see_no_eintr(passes) -> None:
         killer.close()
         """
     )
+
+
+def test_handler_that_is_set_during_a_look(passes) -> None:
+    """Who looks whether a signal is still ours leaves alone the handler that main sets
+    at any step of the look."""
+    passes(
+        """
+        from gracefulexit import _core
+        killer = GracefulKiller("TERM")
+        def mine(*args):
+            pass
+        def look(last):
+            global steps
+            steps = 0
+            def step(frame, event, arg):
+                global steps
+                frame.f_trace_opcodes = True
+                if steps == last:
+                    there.set()
+                    assert go_on.wait(LIMIT)
+                steps += 1
+                return step
+            sys.settrace(step)
+            killer.armed
+            sys.settrace(None)
+            there.set()
+        last = 0
+        while True:
+            there, go_on = threading.Event(), threading.Event()
+            looker = threading.Thread(target=look, args=[last])
+            looker.start()
+            assert there.wait(LIMIT)
+            signal.signal(SIGTERM, mine)
+            go_on.set()
+            looker.join()
+            equal(False, _core.ours(SIGTERM))
+            equal(mine, signal.getsignal(SIGTERM))
+            killer.rearm()
+            if steps <= last:
+                break
+            last += 1
+        assert last > 10, last
+        """
+    )
