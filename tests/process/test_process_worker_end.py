@@ -446,6 +446,8 @@ def main(method, n):
     except ChildProcessError:
         pass
     del killer
+    # Who has asked the last worker to end may still be on its way out.
+    until(lambda: threading.active_count() == len(before["threads"]), "the threads")
     gc.collect()
     equal({}, changes(before))
     import multiprocessing
