@@ -171,6 +171,7 @@ def test_what_fuzzing_found(build) -> None:
     assert (status, len(inputs) > 0) == (0, True)
 
 
+@pytest.mark.skipif(SANITIZE != "", reason="ThreadSanitizer lacks one of these, too")
 @pytest.mark.parametrize("lack", sorted(set(NOT_UNDER_QEMU.values())))
 def test_qemu_lacks(build, lack: str) -> None:
     """What is left out under qemu fails there without our code, and only there."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,13 @@ class FirstProcess:
     def __init__(self, unshare: Child) -> None:
         self.unshare = unshare
         unshare.wait_line("ready")
-        task = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
-        (self.pid,) = map(int, task.read_text().split())
+
+    @cached_property
+    def pid(self) -> int:
+        """While it lives: one that is done has no number."""
+        task = Path(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children")
+        (pid,) = map(int, task.read_text().split())
+        return pid
 
     def signal(self, signum: int) -> None:
         os.kill(self.pid, signum)
