@@ -114,7 +114,7 @@ def test_ends_as_it_would_elsewhere(
     """Number 1 stops at a signal and ends in each way, by an exit with 128 + n where it
     would die of the signal."""
     code, runs_atexit = WAYS[way]
-    grace = 2.0 if way == "deadline" else None
+    grace = 10.0 if way == "deadline" else None
     first = first_process(START + code, repr((how, grace, backend)))
     first.signal(TERM if way != "hurry" else INT)
     if way == "hurry":
