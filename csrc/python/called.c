@@ -49,6 +49,7 @@ gepy_trip(int signum, PyObject *then)
     ge_pass_begin(signum);
     (void)PyErr_SetInterruptEx(signum);
     ge_pass_end(signum);
+    /* Main runs handlers before pending calls; no Python is between these. */
     if (then != NULL) {
         (void)gepy_in_main_soon(then);
     }

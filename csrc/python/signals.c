@@ -188,7 +188,6 @@ trip(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O&|O:trip", gepy_signum, &signum, &func)) {
         return NULL;
     }
-    /* Main runs handlers before pending calls; no Python is between these. */
     return PyBool_FromLong(gepy_trip(signum, func == Py_None ? NULL : func));
 }
 
