@@ -245,9 +245,11 @@ a_file_is_read_from_its_beginning(void)
     CHECK_EQ(next, dup(fd)); /* nothing is left open */
 }
 
-/* In place of the C library's: -1, or what has the number before open() has
- * returned. */
+/* In place of the C library's. What happens before it has returned: another
+ * has the number; the file's name leads nowhere; before it has begun, the name
+ * leads to another file. */
 static int replaced_by = -1;
+static const char *removed, *renamed;
 
 int
 open(const char *path, int flags, ...)
@@ -261,7 +263,15 @@ open(const char *path, int flags, ...)
         mode = (mode_t)va_arg(rest, unsigned);
     }
     va_end(rest);
+    if (renamed != NULL) {
+        CHECK_EQ(0, rename(renamed, path));
+        renamed = NULL;
+    }
     fd = openat(AT_FDCWD, path, flags, mode);
+    if (removed != NULL) {
+        CHECK_EQ(0, unlink(removed));
+        removed = NULL;
+    }
     if (fd >= 0 && replaced_by >= 0) {
         CHECK_EQ(fd, dup2(replaced_by, fd));
         replaced_by = -1;
@@ -282,6 +292,24 @@ what_has_the_number_of_a_file_now_is_not_closed(void)
     CHECK_EQ(-1, replaced_by);
     CHECK(fcntl(next, F_GETFD) >= 0);
     CHECK_EQ(0, unlink(path));
+}
+
+static void
+a_file_whose_name_goes_meanwhile_is_closed(void)
+{
+    char path[] = "/tmp/ge-file-XXXXXX", new[] = "/tmp/ge-file-XXXXXX";
+    char got[8] = "";
+    int fd = mkstemp(path), other = mkstemp(new), next = dup(fd);
+
+    CHECK_EQ(0, close(next));
+    CHECK_EQ(6, write(fd, "abcdef", 6));
+    CHECK_EQ(3, write(other, "new", 3));
+    renamed = new;
+    CHECK_EQ(3, ge_own_read(path, got, sizeof got));
+    CHECK_EQ(0, memcmp(got, "new", 3));
+    removed = path;
+    CHECK_EQ(3, ge_own_read(path, got, sizeof got));
+    CHECK_EQ(next, dup(fd)); /* nothing is left open */
 }
 
 static void
@@ -472,6 +500,7 @@ static const struct check_case cases[] = {
     CASE(emptied_by_mistake_a_stranger_keeps_all),
     CASE(a_file_is_read_from_its_beginning),
     CASE(what_has_the_number_of_a_file_now_is_not_closed),
+    CASE(a_file_whose_name_goes_meanwhile_is_closed),
     CASE(a_stream_is_neither_waited_for_nor_emptied),
     CASE_WITHIN(pairs_in_a_storm, 240),
     CASE_WITHIN(heard_in_a_storm_futex, 240),
