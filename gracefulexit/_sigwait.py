@@ -17,16 +17,17 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import _core
 from ._layers import in_main_thread, layers
 from ._runners import Runner
 
-# What hands its thread's mask on to a child, or a signal to its thread alone:
-# (module, function). subprocess has bound the first one by another name; os.fork()
-# and its like are cleaned by pthread_atfork() in the core.
+# What hands its thread's mask on to a child, or a signal to its thread alone, or may
+# put us back into Python's table, but not into the kernel's: (module, function).
+# subprocess has bound the first one by another name; os.fork() and its like are
+# cleaned by pthread_atfork() in the core. signal.signal() calls the last one.
 ENTRY_POINTS = (
     ("_posixsubprocess", "fork_exec"),
     ("subprocess", "_fork_exec"),
@@ -37,6 +38,7 @@ ENTRY_POINTS = (
     ("os", "execve"),
     ("signal", "raise_signal"),
     ("signal", "pthread_kill"),
+    ("_signal", "signal"),
 )
 
 
@@ -65,6 +67,10 @@ class Sigwait:
         # shows what the C library blocks for a moment, too.
         self._clean: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._wrappers: dict[Any, Any] = {}  # of each function that it stands for
+        self._calls: dict[str, Callable[..., Any]] = {
+            "pthread_kill": self._pthread_kill,
+            "signal": _core.signal_and_relay,
+        }
 
     def grow(self, signums: Iterable[int]) -> None:
         """Take these as well; our handler is in place for them."""
@@ -145,8 +151,7 @@ class Sigwait:
             there = getattr(sys.modules.get(module), name, None)
             if there is None or there in self._wrappers.values():
                 continue
-            sends = name == "pthread_kill"
-            call = self._pthread_kill if sends else _core.unmasked
+            call = self._calls.get(name, _core.unmasked)
             ours = self._wrappers.setdefault(
                 there, functools.update_wrapper(functools.partial(call, there), there)
             )

@@ -65,6 +65,10 @@ hand_to_owner(struct taker *me, int signum)
         (void)pthread_sigmask(SIG_BLOCK, &one, NULL);
     }
     pthread_mutex_unlock(&handing);
+    /* Handlers of Python's run in main, which may sleep in one of our calls.
+     */
+    ge_wake_all(GE_IN_TURN);
+    ge_wake_all(GE_AT_GATE);
 }
 
 /* Nobody else knows this thread, so nobody else sends to it alone. One without
@@ -209,6 +213,13 @@ ge_sigwait_set(const sigset_t *signals)
 }
 
 void
+ge_sigwait_settle(void)
+{
+    pthread_mutex_lock(&handing);
+    pthread_mutex_unlock(&handing);
+}
+
+void
 ge__sigwait_fork_child(void)
 {
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
@@ -228,6 +239,11 @@ ge_sigwait_set(const sigset_t *signals)
 {
     (void)signals;
     return -ENOSYS;
+}
+
+void
+ge_sigwait_settle(void)
+{
 }
 
 void

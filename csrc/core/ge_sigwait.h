@@ -13,6 +13,10 @@
  * Call from: any thread. 0; -ENOSYS; -errno: nothing has changed. */
 int ge_sigwait_set(const sigset_t *signals);
 
+/* What the thread took while our handler was not in place has reached the one
+ * that was when this returns. Call from: any thread, not from a handler. */
+void ge_sigwait_settle(void);
+
 /* Call from: any thread, a handler too. */
 bool ge_sigwait_takes(int signum);
 

@@ -18,6 +18,7 @@
 #include "gepy.h"
 
 #include "../core/ge_pass.h"
+#include "../core/ge_sigwait.h"
 
 /* Main's alone. */
 static bool absorbing[GE_NSIG];
@@ -142,6 +143,13 @@ PyDoc_STRVAR(relay_doc,
              "Undo a wipe by what we lie on, where layer 1 is in place; do we "
              "hear the signal now?");
 
+static bool
+is_layer_1(PyObject *handler)
+{
+    return PyCFunction_Check(handler) &&
+           PyCFunction_GetFunction(handler) == on_python_signal;
+}
+
 /* No Python between the look and the undoing: main may set a handler there,
  * whose layer 2 is that of a wipe. */
 static PyObject *
@@ -156,11 +164,49 @@ relay(PyObject *module, PyObject *number)
         return NULL;
     }
     there = gepy_python_handler(number);
-    layer_1 = there != NULL && PyCFunction_Check(there) &&
-              PyCFunction_GetFunction(there) == on_python_signal;
+    layer_1 = there != NULL && is_layer_1(there);
     Py_XDECREF(there);
     return PyBool_FromLong(layer_1 ? ge_trap_relay(signum)
                                    : ge_trap_ours(signum));
+}
+
+PyDoc_STRVAR(
+    signal_doc,
+    "signal_and_relay(set_python, /, *args)\n--\n\n"
+    "set_python(*args), and our handler at once where that puts layer 1\n"
+    "back. For sigwait mode.");
+
+/* There no system call of main ends when CPython notes a signal, so it is to
+ * note none for us once this has returned:
+ *   main:    wipes                          relays           waits   looks
+ *   thread:         takes one, not for us           unblocks it
+ * That runs our handler or CPython's; either has returned after the wait. */
+static PyObject *
+signal_and_relay(PyObject *module, PyObject *const *args, Py_ssize_t n)
+{
+    PyObject *was;
+    int signum;
+
+    (void)module;
+    if (n < 1) {
+        PyErr_SetString(PyExc_TypeError, "a callable is needed");
+        return NULL;
+    }
+    was = PyObject_Vectorcall(args[0], args + 1, (size_t)n - 1, NULL);
+    if (was == NULL || n != 3 || !is_layer_1(args[2])) {
+        return was;
+    }
+    if (!gepy_signum(args[1], &signum)) {
+        Py_DECREF(was);
+        return NULL;
+    }
+    if (ge_trap_relay(signum)) {
+        ge_sigwait_settle();
+    }
+    if (PyErr_CheckSignals() < 0) {
+        Py_CLEAR(was);
+    }
+    return was;
 }
 
 PyMethodDef gepy_called_methods[] = {
@@ -168,5 +214,7 @@ PyMethodDef gepy_called_methods[] = {
     { "on_python_signal", on_python_signal, METH_VARARGS,
       on_python_signal_doc },
     { "relay", relay, METH_O, relay_doc },
+    { "signal_and_relay", (PyCFunction)(void (*)(void))signal_and_relay,
+      METH_FASTCALL, signal_doc },
     { NULL, NULL, 0, NULL },
 };

@@ -137,10 +137,16 @@ flag_sleep(PyObject *op, PyObject *args)
         gepy_until(timeout, &until) < 0) {
         return NULL;
     }
-    while (rc != -ETIMEDOUT) {
+    for (;;) {
         unsigned seen = ge_seen(GE_IN_TURN);
 
-        if (over(self)) {
+        /* In the main thread: handlers written in Python run here. Between the
+         * two, as CPython's own look between bytecodes can miss one that was
+         * noted by another thread, which wakes us afterwards. */
+        if (PyErr_CheckSignals() < 0) {
+            return NULL;
+        }
+        if (over(self) || rc == -ETIMEDOUT) {
             break;
         }
         Py_BEGIN_ALLOW_THREADS
@@ -148,10 +154,6 @@ flag_sleep(PyObject *op, PyObject *args)
         Py_END_ALLOW_THREADS
         if (over(self)) {
             wake_next();
-        }
-        /* In the main thread: handlers written in Python run here. */
-        if (PyErr_CheckSignals() < 0) {
-            return NULL;
         }
     }
     return PyBool_FromLong(atomic_load(&self->cell.slot) == (void *)Py_True);

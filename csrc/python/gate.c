@@ -72,15 +72,19 @@ gate_opens(PyObject *module, PyObject *unused)
     return PyFloat_FromDouble(at > now ? (double)(at - now) / 1e9 : 0.0);
 }
 
-/* Sleep until something changes at the gate, or until `until`; handlers and
- * pending calls run meanwhile in main. 0, or -1 with what they raised. */
+/* Sleep until something changes at the gate, or until `until`. 0, or -1 with
+ * what handlers and pending calls raised, which run in main before: after
+ * `seen` was read, as who tells of one by another thread wakes us then. */
 static int
 sleep_at_gate(unsigned seen, int64_t until)
 {
+    if (gepy_in_main() && Py_MakePendingCalls() < 0) {
+        return -1;
+    }
     Py_BEGIN_ALLOW_THREADS(void)
     ge_wait(GE_AT_GATE, seen, until);
     Py_END_ALLOW_THREADS
-    return gepy_in_main() ? Py_MakePendingCalls() : 0;
+    return 0;
 }
 
 PyDoc_STRVAR(gate_wait_doc,

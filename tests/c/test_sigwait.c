@@ -144,6 +144,53 @@ a_stranger_gets_what_is_his(void)
     CHECK_EQ(0, ge_count(SIGUSR1));
 }
 
+static atomic_uint inside;
+
+static void
+tardy_owner(int signum)
+{
+    struct timespec pause = { .tv_nsec = 20000000 };
+
+    (void)atomic_fetch_add(&inside, 1);
+    (void)nanosleep(&pause, NULL);
+    owner(signum);
+}
+
+/* Who lays our handler again waits for what has not seen it. */
+static void
+what_a_stranger_gets_has_reached_him(void)
+{
+    begin(SIGUSR1, 0);
+    handle(SIGUSR1, tardy_owner);
+    for (unsigned n = 1; n <= 20; n++) {
+        CHECK_EQ(0, kill(getpid(), SIGUSR1));
+        WAIT_FOR(atomic_load(&inside) == n);
+        ge_sigwait_settle();
+        CHECK_EQ(n, atomic_load(&owner_runs));
+    }
+}
+
+/* His handler may only note it, for code that runs where we sleep. */
+static void
+what_a_stranger_gets_ends_our_sleep(void)
+{
+    begin(SIGUSR1, 0);
+    handle(SIGUSR1, owner);
+    for (unsigned n = 1; n <= 300; n++) {
+        enum ge_where where = n % 2 == 0 ? GE_IN_TURN : GE_AT_GATE;
+
+        CHECK_EQ(0, kill(getpid(), SIGUSR1));
+        for (;;) {
+            unsigned seen = ge_seen(where);
+
+            if (atomic_load(&owner_runs) == n) {
+                break;
+            }
+            CHECK_EQ(0, ge_wait(where, seen, ge_now() + 100 * GE_NS_PER_S));
+        }
+    }
+}
+
 static atomic_uint ending;
 
 /* In the thread, until what ends it is on its way, or was long enough not. */
@@ -344,6 +391,8 @@ static const struct check_case cases[] = {
     CASE_WITHIN(changing_what_is_taken_loses_nothing, 240),
     CASE_WITHIN(what_is_pending_at_the_end_goes_to_the_handler, 240),
     CASE(a_stranger_gets_what_is_his),
+    CASE(what_a_stranger_gets_has_reached_him),
+    CASE(what_a_stranger_gets_ends_our_sleep),
     CASE(what_ends_the_thread_reaches_no_stranger),
     CASE(what_ends_the_thread_is_not_queued_for_one),
     CASE_WITHIN(nor_where_no_signal_can_be_queued, 240),

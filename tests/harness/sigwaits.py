@@ -23,7 +23,7 @@ def blocked(task: int | None = None) -> set[int]:
 
 
 def functions() -> list[Any]:
-    """Those of Python that make children, or send to a thread."""
+    """Those of Python that are replaced."""
     import subprocess  # noqa: F401 it has bound one of them
 
     return [

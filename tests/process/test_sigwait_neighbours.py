@@ -229,6 +229,102 @@ def test_stranger_has_the_signal(passes, case: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "put_back",
+    [
+        # trio's question whether this is the main thread
+        "signal.signal(SIGTERM, signal.getsignal(SIGTERM))",
+        # servers and loops, for the time they run
+        "signal.signal(SIGTERM, signal.signal(SIGTERM, lambda *_: None))",
+        # bound before there was a killer
+        "bound(SIGTERM, bound(SIGTERM, SIG_IGN))",
+    ],
+    ids=["same", "restored", "bound"],
+)
+def test_put_back_and_main_in_a_system_call(program, put_back: str) -> None:
+    """Who has put our handler back into Python's table has put it back for threads,
+    too: main need not run Python for them to stop."""
+    child = program(
+        f"""
+        from signal import signal as bound
+        from sections import until_asleep
+        killer = GracefulKiller(backend="sigwait")
+        def stops():
+            killer.wait()
+            os._exit(7)
+        worker = threading.Thread(target=stops, daemon=True)
+        worker.start()
+        until_asleep(worker)
+        {put_back}
+        def tell():
+            until(lambda: asleep, "main sleeps")
+            until_asleep(threading.main_thread())
+            print("ready", flush=True)
+        asleep = False
+        threading.Thread(target=tell, daemon=True).start()
+        def in_c():
+            global asleep
+            asleep = True
+            libc.poll(None, 0, -1)
+        in_c()
+        """
+    )
+    child.wait_line("ready")
+    child.signal(signal.SIGTERM)
+
+    assert child.finish().status == 7
+
+
+@pytest.mark.race
+def test_put_back_at_any_moment(passes, backend: str) -> None:
+    """A signal that comes while others put our handler back wakes main."""
+    passes(
+        """
+        import random
+        for n in times(300):
+            with GracefulKiller(backend=sys.argv[1]) as killer:
+                sent = []
+                def send_later(delay):
+                    time.sleep(delay)
+                    sent.append(True)
+                    send(SIGINT)
+                sender = threading.Thread(
+                    target=send_later, args=(random.uniform(0, 0.001),))
+                sender.start()
+                while not sent:
+                    signal.signal(SIGINT, signal.getsignal(SIGINT))
+                equal(True, killer.wait(LIMIT))
+                equal(SIGINT, killer.reason.signum)
+                sender.join()
+        """,
+        backend,
+    )
+
+
+@pytest.mark.race
+def test_strangers_handler_ends_a_wait(passes, backend: str) -> None:
+    """Main in killer.wait() runs the handler of who has put it over ours."""
+    passes(
+        """
+        import random
+        for n in times(100):
+            with GracefulKiller(backend=sys.argv[1]) as killer:
+                signal.signal(SIGTERM, lambda *_: killer.stop("theirs"))
+                def send_later(delay):
+                    time.sleep(delay)
+                    send(SIGTERM)
+                sender = threading.Thread(
+                    target=send_later, args=(random.uniform(0, 0.001),))
+                sender.start()
+                equal(True, killer.wait(LIMIT))
+                equal("theirs", killer.reason.message)
+                sender.join()
+                signal.signal(SIGTERM, SIG_DFL)
+        """,
+        backend,
+    )
+
+
 def test_default_put_over_ours(program) -> None:
     """Who puts the default action over ours has the process end by the signal."""
     child = program(
