@@ -19,7 +19,7 @@ is_named(const struct ge_own *own, const struct stat *st)
 /* Others may have closed and used the number again before it was noted, and
  * what is noted is closed in the end. If it is the file of that name, they had
  * not. The name may lead elsewhere since, or nowhere: a thread that /proc had
- * has ended. So it is asked `before` open(), too. */
+ * has ended. So it is asked `before`, too. */
 static bool
 note_file(struct ge_own *own, int fd, const char *path,
           const struct stat *before)
