@@ -120,13 +120,21 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
         self._ready = False  # `raises` waits until there is a killer to speak of
         self._start_fresh()
         self._backend = backend
-        process.add(self, backend)
+        _core.attempt(self._install, self._uninstall)
+
+    def _install(self) -> None:
+        """May be interrupted anywhere: by a signal that was pending, for one."""
+        process.add(self, self._backend)
         self._unblock(self.signals)
         self._ready = True
         if self.grace == 0:
             log.info("grace=0: a stop ends the process at once, and waits for nothing")
-        if self.kill_now and raises is not None:
+        if self.kill_now and self.raises is not None:
             _core.in_main(process.catch_up)
+
+    def _uninstall(self) -> None:
+        self._give_back()
+        self._block_again()
 
     def _parse_escalate(self, escalate: SignalsLike) -> tuple[int, ...]:
         signums = parse_signals(escalate)
@@ -286,12 +294,14 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
 
             _core.attempt(process.refresh, undo)
         self._unblock((signum,))
-        _core.wake_news()  # in sigwait mode the dispatcher blocks it, too
+        _core.wake_news()  # the dispatcher is to have it open, or blocked
 
     def _unblock(self, signums: tuple[int, ...]) -> None:
-        leaked = process.unblock(signums)
+        # Noted before it is unblocked: what is pending may raise then.
+        leaked = process.blocked(signums)
         if leaked:
             self._blocked.setdefault(threading.get_ident(), set()).update(leaked)
+            process.unblock(leaked)
 
     @property
     def armed(self) -> bool:

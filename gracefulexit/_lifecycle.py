@@ -200,10 +200,14 @@ class Lifecycle(_core.Flag):
             self._timeline.end()
         _core.insist(self._give_back)
         self._run_on_exit()  # those that were registered meanwhile
+        self._block_again()
+        process.join_retired()
+
+    def _block_again(self) -> None:
+        """What was blocked in this thread before us."""
         blocked = self._blocked.pop(threading.get_ident(), None)
         if blocked:
             pthread_sigmask(SIG_BLOCK, blocked)
-        process.join_retired()
 
     def _run_on_exit(self) -> None:
         self._hooks.run_exit(functools.partial(self._timeline.begin, ON_EXIT))

@@ -175,6 +175,7 @@ class Process:
                 self._end_stop()
             self.rest(without=killer)
             self.killers.remove(killer)
+            _core.wake_news()  # the dispatcher has open what others hear
             return True
 
     def _warn_of_conflict(self, killer: Member, oldest: Member) -> None:
@@ -406,14 +407,16 @@ class Process:
     def exit_status(self) -> ExitStatus:
         return self.killers[0].exit_status if self.killers else "signal"
 
-    def unblock(self, signums: tuple[int, ...]) -> set[int]:
-        """Our own parent may have leaked a blocked mask; say so. Those that were."""
-        signums = tuple(s for s in signums if s not in self._sigwait.taken)
-        leaked = signal.pthread_sigmask(signal.SIG_UNBLOCK, signums) & set(signums)
-        if leaked:
-            names = ", ".join(sorted(name_of(s) for s in leaked))
-            log.warning("%s was blocked in this thread; it is unblocked now", names)
-        return {int(s) for s in leaked}
+    def blocked(self, signums: tuple[int, ...]) -> set[int]:
+        """Which of these this thread blocks, and not for our sake."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        return {int(s) for s in mask & set(signums) - self._sigwait.taken}
+
+    def unblock(self, leaked: set[int]) -> None:
+        """Our own parent has leaked a blocked mask; say so."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, leaked)
+        names = ", ".join(sorted(name_of(s) for s in leaked))
+        log.warning("%s was blocked in this thread; it is unblocked now", names)
 
     # ---- sections -----------------------------------------------------------
 

@@ -162,6 +162,8 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_gate.c": {"ge_gate.h", "ge_section.h"},
     "core/ge_section.c": {"ge_fork.h", "ge_gate.h", "ge_latch.h", "ge_section.h"},
     "core/ge_latch.h": {"ge.h"},
+    "core/ge_news.h": {"ge.h"},
+    "core/ge_news.c": {"ge_handler.h", "ge_news.h"},
     "core/ge_latch_cond.c": {"ge_fork.h", "ge_latch.h"},
     "core/ge_latch_futex.c": {"ge_fork.h", "ge_futex.h", "ge_latch.h"},
     "core/ge_end.h": {"ge.h"},
@@ -189,7 +191,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
         *("../../gracefulexit/include/gracefulexit.h", "../core/ge_native.h"),
         "gepy.h",
     },
-    "python/called.c": {"../core/ge_pass.h", "gepy.h"},
+    "python/called.c": {"../core/ge_pass.h", "../core/ge_sigwait.h", "gepy.h"},
     "python/convert.c": {"gepy.h"},
     "python/end.c": {"gepy.h"},
     "python/fds.c": {"gepy.h"},
@@ -212,7 +214,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/tasks.c": {"section.h"},
     "python/signals.c": {"../core/ge_pass.h", "gepy.h"},
     "python/sigwait.c": {"../core/ge_sigwait.h", "gepy.h"},
-    "python/watch.c": {"gepy.h"},
+    "python/watch.c": {"../core/ge_news.h", "gepy.h"},
 }
 
 CORE_MAY_NOT_INCLUDE = {
