@@ -215,7 +215,14 @@ ge_sigwait_set(const sigset_t *signals)
 void
 ge_sigwait_settle(void)
 {
-    pthread_mutex_lock(&handing);
+    int64_t until = ge_now() + GE_NS_PER_S;
+
+    while (pthread_mutex_trylock(&handing) != 0) {
+        if (ge_now() >= until) {
+            return; /* a handler that does not return */
+        }
+        (void)sched_yield();
+    }
     pthread_mutex_unlock(&handing);
 }
 

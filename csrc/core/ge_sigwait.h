@@ -14,7 +14,8 @@
 int ge_sigwait_set(const sigset_t *signals);
 
 /* What the thread took while our handler was not in place has reached the one
- * that was when this returns. Call from: any thread, not from a handler. */
+ * that was when this returns (waits 1 s at most). Call from: any thread, not
+ * from a handler. */
 void ge_sigwait_settle(void);
 
 /* Call from: any thread, a handler too. */

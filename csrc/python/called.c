@@ -201,7 +201,9 @@ signal_and_relay(PyObject *module, PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     if (ge_trap_relay(signum)) {
+        Py_BEGIN_ALLOW_THREADS /* that handler may want the interpreter */
         ge_sigwait_settle();
+        Py_END_ALLOW_THREADS
     }
     if (PyErr_CheckSignals() < 0) {
         Py_CLEAR(was);
