@@ -294,7 +294,7 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
 
             _core.attempt(process.refresh, undo)
         self._unblock((signum,))
-        _core.wake_news()  # the dispatcher is to have it open, or blocked
+        _core.wake_news()  # in sigwait mode the dispatcher blocks it, too
 
     def _unblock(self, signums: tuple[int, ...]) -> None:
         # Noted before it is unblocked: what is pending may raise then.

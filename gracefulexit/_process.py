@@ -175,7 +175,6 @@ class Process:
                 self._end_stop()
             self.rest(without=killer)
             self.killers.remove(killer)
-            _core.wake_news()  # the dispatcher has open what others hear
             return True
 
     def _warn_of_conflict(self, killer: Member, oldest: Member) -> None:

@@ -3,7 +3,6 @@
 
 #include "ge_fork.h"
 #include "ge_handler.h"
-#include "ge_nudge.h"
 #include "ge_sigwait.h"
 #include "ge_thread.h"
 
@@ -265,39 +264,4 @@ ge_sigwait_takes(int signum)
 {
     return ge__valid(signum) &&
            atomic_load(&ge__mailbox.signals[signum].taken);
-}
-
-static void
-set_quiet(const sigset_t *signals, bool quiet)
-{
-    for (int s = 1; ge__in_main() && s < GE_NSIG; s++) {
-        if (sigismember(signals, s) == 1) {
-            atomic_store(&ge__mailbox.signals[s].quiet, quiet);
-            if (quiet) {
-                ge__nudge_settle(s); /* one of before is pending, or comes */
-            }
-        }
-    }
-}
-
-void
-ge_sigwait_block(const sigset_t *signals, sigset_t *fresh)
-{
-    sigset_t before;
-
-    (void)pthread_sigmask(SIG_BLOCK, signals, &before);
-    set_quiet(signals, true);
-    (void)sigemptyset(fresh);
-    for (int s = 1; s < GE_NSIG; s++) {
-        if (sigismember(signals, s) == 1 && sigismember(&before, s) != 1) {
-            (void)sigaddset(fresh, s);
-        }
-    }
-}
-
-void
-ge_sigwait_unblock(const sigset_t *signals)
-{
-    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
-    set_quiet(signals, false);
 }

@@ -1,8 +1,6 @@
 /* The stop, the watcher, sections. */
 #include "gepy.h"
 
-#include "../core/ge_news.h"
-
 #include <errno.h>
 #include <string.h>
 
@@ -80,7 +78,7 @@ wait_news(PyObject *module, PyObject *args)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS(void)
-    ge_wait_news(seen, until); /* the caller looks again anyway */
+    ge_wait(GE_AT_NEWS, seen, until); /* the caller looks again anyway */
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

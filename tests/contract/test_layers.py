@@ -162,8 +162,6 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_gate.c": {"ge_gate.h", "ge_section.h"},
     "core/ge_section.c": {"ge_fork.h", "ge_gate.h", "ge_latch.h", "ge_section.h"},
     "core/ge_latch.h": {"ge.h"},
-    "core/ge_news.h": {"ge.h"},
-    "core/ge_news.c": {"ge_handler.h", "ge_news.h"},
     "core/ge_latch_cond.c": {"ge_fork.h", "ge_latch.h"},
     "core/ge_latch_futex.c": {"ge_fork.h", "ge_futex.h", "ge_latch.h"},
     "core/ge_end.h": {"ge.h"},
@@ -173,9 +171,9 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_thread.h": set(),
     "core/ge_thread.c": {"ge_thread.h"},
     "core/ge_sigwait.h": {"ge.h"},
-    "core/ge_unmask.c": {"ge_handler.h", "ge_sigwait.h"},
+    "core/ge_sigwait_masks.c": {"ge_handler.h", "ge_nudge.h", "ge_sigwait.h"},
     "core/ge_sigwait.c": {
-        *("ge_fork.h", "ge_handler.h", "ge_nudge.h", "ge_sigwait.h", "ge_thread.h"),
+        *("ge_fork.h", "ge_handler.h", "ge_sigwait.h", "ge_thread.h"),
     },
     "core/ge_report.h": {"ge.h", "ge_own.h"},
     "core/ge_report.c": {"ge_fork.h", "ge_latch.h", "ge_report.h", "ge_thread.h"},
@@ -214,7 +212,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/tasks.c": {"section.h"},
     "python/signals.c": {"../core/ge_pass.h", "gepy.h"},
     "python/sigwait.c": {"../core/ge_sigwait.h", "gepy.h"},
-    "python/watch.c": {"../core/ge_news.h", "gepy.h"},
+    "python/watch.c": {"gepy.h"},
 }
 
 CORE_MAY_NOT_INCLUDE = {

@@ -348,3 +348,36 @@ def test_failed_install_changes_nothing(passes) -> None:
             assert killer.kill_now
         """
     )
+
+
+@pytest.mark.parametrize("option", ["chain", "raises"])
+def test_pending_signal_raises_out_of_the_constructor(passes, option: str) -> None:
+    """A signal that was pending, because it was blocked, raises as soon as the killer
+    unblocks it: then nothing is installed, and it is blocked as before."""
+    passes(
+        """
+        import gracefulexit
+        ARGUMENTS = {"chain": {"chain": True}, "raises": {"raises": KeyboardInterrupt}}
+        for _ in range(20):
+            before = calm()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [SIGINT])
+            send(SIGINT)
+            killer = None
+            try:
+                killer = GracefulKiller("INT", **ARGUMENTS[sys.argv[1]])
+                for _ in range(1000):
+                    pass
+            except KeyboardInterrupt:
+                pass
+            else:
+                raise AssertionError("nothing was raised")
+            if killer is None:
+                equal(None, gracefulexit.current())
+                equal({SIGINT}, signal.pthread_sigmask(signal.SIG_UNBLOCK, [SIGINT]))
+            else:
+                killer.close()
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [SIGINT])
+            equal({}, changes(before))
+        """,
+        option,
+    )

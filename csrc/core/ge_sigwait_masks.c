@@ -1,8 +1,44 @@
-/* sigwait mode: what a thread unblocks for a child; see ge_sigwait.h. */
+/* sigwait mode: the masks of the program's threads; see ge_sigwait.h. */
 #include "ge_platform.h"
 
 #include "ge_handler.h"
+#include "ge_nudge.h"
 #include "ge_sigwait.h"
+
+static void
+set_quiet(const sigset_t *signals, bool quiet)
+{
+    for (int s = 1; ge__in_main() && s < GE_NSIG; s++) {
+        if (sigismember(signals, s) == 1) {
+            atomic_store(&ge__mailbox.signals[s].quiet, quiet);
+            if (quiet) {
+                ge__nudge_settle(s); /* one of before is pending, or comes */
+            }
+        }
+    }
+}
+
+void
+ge_sigwait_block(const sigset_t *signals, sigset_t *fresh)
+{
+    sigset_t before;
+
+    (void)pthread_sigmask(SIG_BLOCK, signals, &before);
+    set_quiet(signals, true);
+    (void)sigemptyset(fresh);
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(signals, s) == 1 && sigismember(&before, s) != 1) {
+            (void)sigaddset(fresh, s);
+        }
+    }
+}
+
+void
+ge_sigwait_unblock(const sigset_t *signals)
+{
+    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    set_quiet(signals, false);
+}
 
 /* Of each thread, as another may be making a child of another kind. */
 static _Thread_local bool keeping;
