@@ -74,7 +74,7 @@ def test_import_loads_little(start_child, names: str) -> None:
     taken down at the end of the process, which is a part of every stop."""
     done = start_child(
         f"""
-        import sys
+        import logging, sys  # from CPython 3.14 on, logging loads dataclasses itself
         before = set(sys.modules)
         if {names!r} == "*":
             import gracefulexit, gracefulexit.lowlevel
