@@ -134,7 +134,9 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
 
     def _uninstall(self) -> None:
         self._give_back()
+        self._closed = True  # also where it had not got as far as the list
         self._block_again()
+        process.join_retired()
 
     def _parse_escalate(self, escalate: SignalsLike) -> tuple[int, ...]:
         signums = parse_signals(escalate)

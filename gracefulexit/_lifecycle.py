@@ -204,10 +204,11 @@ class Lifecycle(_core.Flag):
         process.join_retired()
 
     def _block_again(self) -> None:
-        """What was blocked in this thread before us."""
-        blocked = self._blocked.pop(threading.get_ident(), None)
-        if blocked:
-            pthread_sigmask(SIG_BLOCK, blocked)
+        """What was blocked in this thread before us. May be interrupted and called
+        again."""
+        me = threading.get_ident()
+        pthread_sigmask(SIG_BLOCK, self._blocked.get(me, ()))
+        self._blocked.pop(me, None)
 
     def _run_on_exit(self) -> None:
         self._hooks.run_exit(functools.partial(self._timeline.begin, ON_EXIT))

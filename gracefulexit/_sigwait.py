@@ -69,7 +69,7 @@ class Sigwait:
         self._wrappers: dict[Any, Any] = {}  # of each function that it stands for
         self._calls: dict[str, Callable[..., Any]] = {
             "pthread_kill": self._pthread_kill,
-            "signal": _core.signal_and_relay,
+            "signal": _core.signal_and_lay,
         }
 
     def grow(self, signums: Iterable[int]) -> None:

@@ -211,18 +211,32 @@ ge_sigwait_set(const sigset_t *signals)
     return rc;
 }
 
-void
-ge_sigwait_settle(void)
+/* Naps are counted, not the clock: a machine that stands still is no handler
+ * that does not return. */
+static void
+settle(void)
 {
-    int64_t until = ge_now() + GE_NS_PER_S;
+    const struct timespec nap = { .tv_nsec = GE_NS_PER_S / 10000 };
 
-    while (pthread_mutex_trylock(&handing) != 0) {
-        if (ge_now() >= until) {
-            return; /* a handler that does not return */
+    for (int i = 0; pthread_mutex_trylock(&handing) != 0; i++) {
+        if (i == 10000) {
+            return;
         }
-        (void)sched_yield();
+        (void)nanosleep(&nap, NULL);
     }
     pthread_mutex_unlock(&handing);
+}
+
+bool
+ge_sigwait_put_back(int signum)
+{
+    /* In a forked child both locks may be somebody's who is not there. */
+    if (getpid() != atomic_load(&ge__mailbox.owner) ||
+        ge_trap_lay(signum, false) < 0) {
+        return false;
+    }
+    settle();
+    return true;
 }
 
 void
@@ -247,9 +261,11 @@ ge_sigwait_set(const sigset_t *signals)
     return -ENOSYS;
 }
 
-void
-ge_sigwait_settle(void)
+bool
+ge_sigwait_put_back(int signum)
 {
+    (void)signum;
+    return false;
 }
 
 void

@@ -13,10 +13,12 @@
  * Call from: any thread. 0; -ENOSYS; -errno: nothing has changed. */
 int ge_sigwait_set(const sigset_t *signals);
 
-/* What the thread took while our handler was not in place has reached the one
- * that was when this returns (waits 1 s at most). Call from: any thread, not
- * from a handler. */
-void ge_sigwait_settle(void);
+/* Who wiped our handler has just given the signal back to us: lay it again,
+ * over what is there. What the thread took meanwhile has reached the other one
+ * when this returns (some seconds at most), or will reach ours. Returns
+ * whether it is laid: not if the signal is not ours, nor in a forked child
+ * that is not repaired yet. Call from: any thread, not from a handler. */
+bool ge_sigwait_put_back(int signum);
 
 /* Call from: any thread, a handler too. */
 bool ge_sigwait_takes(int signum);

@@ -172,19 +172,20 @@ relay(PyObject *module, PyObject *number)
 
 PyDoc_STRVAR(
     signal_doc,
-    "signal_and_relay(set_python, /, *args)\n--\n\n"
-    "set_python(*args), and our handler at once where that puts layer 1\n"
-    "back. For sigwait mode.");
+    "signal_and_lay(set_python, /, *args)\n--\n\n"
+    "set_python(*args), and our handler over it at once where that puts\n"
+    "layer 1 back. For sigwait mode.");
 
 /* There no system call of main ends when CPython notes a signal, so it is to
  * note none for us once this has returned:
- *   main:    wipes                          relays           waits   looks
+ *   main:    wipes                          lays             waits   looks
  *   thread:         takes one, not for us           unblocks it
  * That runs our handler or CPython's; either has returned after the wait. */
 static PyObject *
-signal_and_relay(PyObject *module, PyObject *const *args, Py_ssize_t n)
+signal_and_lay(PyObject *module, PyObject *const *args, Py_ssize_t n)
 {
     PyObject *was;
+    bool laid;
     int signum;
 
     (void)module;
@@ -200,12 +201,10 @@ signal_and_relay(PyObject *module, PyObject *const *args, Py_ssize_t n)
         Py_DECREF(was);
         return NULL;
     }
-    if (ge_trap_relay(signum)) {
-        Py_BEGIN_ALLOW_THREADS /* that handler may want the interpreter */
-        ge_sigwait_settle();
-        Py_END_ALLOW_THREADS
-    }
-    if (PyErr_CheckSignals() < 0) {
+    Py_BEGIN_ALLOW_THREADS /* a handler that is waited for may want it */
+    laid = ge_sigwait_put_back(signum);
+    Py_END_ALLOW_THREADS
+    if (laid && PyErr_CheckSignals() < 0) {
         Py_CLEAR(was);
     }
     return was;
@@ -216,7 +215,7 @@ PyMethodDef gepy_called_methods[] = {
     { "on_python_signal", on_python_signal, METH_VARARGS,
       on_python_signal_doc },
     { "relay", relay, METH_O, relay_doc },
-    { "signal_and_relay", (PyCFunction)(void (*)(void))signal_and_relay,
+    { "signal_and_lay", (PyCFunction)(void (*)(void))signal_and_lay,
       METH_FASTCALL, signal_doc },
     { NULL, NULL, 0, NULL },
 };

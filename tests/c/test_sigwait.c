@@ -3,6 +3,7 @@
 #include "core.h"
 
 #include "ge_sigwait.h"
+#include "ge_table.h"
 
 #define RT (SIGRTMIN + 3)
 
@@ -161,13 +162,16 @@ static void
 what_a_stranger_gets_has_reached_him(void)
 {
     begin(SIGUSR1, 0);
-    handle(SIGUSR1, tardy_owner);
     for (unsigned n = 1; n <= 20; n++) {
+        handle(SIGUSR1, tardy_owner);
         CHECK_EQ(0, kill(getpid(), SIGUSR1));
         WAIT_FOR(atomic_load(&inside) == n);
-        ge_sigwait_settle();
+        CHECK(ge_sigwait_put_back(SIGUSR1));
         CHECK_EQ(n, atomic_load(&owner_runs));
+        CHECK_EQ(0, kill(getpid(), SIGUSR1));
+        WAIT_FOR(ge_count(SIGUSR1) == n);
     }
+    CHECK(!ge_sigwait_put_back(SIGUSR2));
 }
 
 /* His handler may only note it, for code that runs where we sleep. */
@@ -316,6 +320,27 @@ children_of_fork_are_clean(void)
 }
 
 static void
+put_back_in_a_child(void *unused)
+{
+    (void)unused;
+    (void)alarm(60);
+    CHECK(!ge_sigwait_put_back(SIGUSR1));
+}
+
+/* Of a thread that has the lock of the table: its owner is not there. */
+static void
+a_child_waits_for_nobody(void)
+{
+    begin(SIGUSR1, 0);
+    handle(SIGUSR1, owner);
+    CHECK_EQ(0,
+             poll(NULL, 0, 10 * CORE_SLOW)); /* see start_and_let_it_turn() */
+    ge__table_lock();
+    CHECK_EXITED(0, status_of(put_back_in_a_child, NULL));
+    ge__table_unlock();
+}
+
+static void
 paused_and_resumed(void)
 {
     struct ge_unblocked was;
@@ -399,6 +424,7 @@ static const struct check_case cases[] = {
     CASE(the_previous_owner_gets_what_main_still_blocks),
     CASE(the_default_action_ends_the_process),
     CASE(children_of_fork_are_clean),
+    CASE(a_child_waits_for_nobody),
     CASE(paused_and_resumed),
     CASE(what_was_blocked_before_is_not_ours),
     CASE_WITHIN(started_and_ended_often, 240),

@@ -238,14 +238,20 @@ def test_stranger_has_the_signal(passes, case: str) -> None:
         "signal.signal(SIGTERM, signal.signal(SIGTERM, lambda *_: None))",
         # bound before there was a killer
         "bound(SIGTERM, bound(SIGTERM, SIG_IGN))",
+        # after C code that has not asked Python, and that we lie on now
+        """\
+set_action(SIGTERM, ctypes.cast(libc.abort, ctypes.c_void_p).value)
+        killer.rearm()
+        signal.signal(SIGTERM, signal.getsignal(SIGTERM))""",
     ],
-    ids=["same", "restored", "bound"],
+    ids=["same", "restored", "bound", "over C"],
 )
 def test_put_back_and_main_in_a_system_call(program, put_back: str) -> None:
     """Who has put our handler back into Python's table has put it back for threads,
     too: main need not run Python for them to stop."""
     child = program(
         f"""
+        import ctypes
         from signal import signal as bound
         from sections import until_asleep
         killer = GracefulKiller(backend="sigwait")
@@ -276,28 +282,36 @@ def test_put_back_and_main_in_a_system_call(program, put_back: str) -> None:
 
 
 @pytest.mark.race
-def test_put_back_at_any_moment(passes, backend: str) -> None:
-    """A signal that comes while others put our handler back wakes main."""
+def test_put_back_at_any_moment(passes) -> None:
+    """A signal that comes while main puts our handler back reaches threads, although
+    main is in a system call from then on."""
     passes(
         """
-        import random
+        import ctypes, random, subprocess
+        sender = subprocess.Popen(
+            [sys.executable, "-S", "-c",
+             "import os, sys, time\\n"
+             "while delay := sys.stdin.readline():\\n"
+             "    time.sleep(float(delay)); os.kill(int(sys.argv[1]), 2)",
+             str(os.getpid())], stdin=subprocess.PIPE, text=True)
+        reader, writer = os.pipe()
+        def tell(killer):
+            killer.wait()
+            os.write(writer, b"x")
+        byte = ctypes.create_string_buffer(1)
         for n in times(300):
-            with GracefulKiller(backend=sys.argv[1]) as killer:
-                sent = []
-                def send_later(delay):
-                    time.sleep(delay)
-                    sent.append(True)
-                    send(SIGINT)
-                sender = threading.Thread(
-                    target=send_later, args=(random.uniform(0, 0.001),))
-                sender.start()
-                while not sent:
+            with GracefulKiller(backend="sigwait") as killer:
+                thread = threading.Thread(target=tell, args=(killer,))
+                thread.start()
+                print(random.uniform(0, 0.001), file=sender.stdin, flush=True)
+                for _ in range(random.randrange(300)):
                     signal.signal(SIGINT, signal.getsignal(SIGINT))
-                equal(True, killer.wait(LIMIT))
+                equal(1, libc.read(reader, byte, 1))
                 equal(SIGINT, killer.reason.signum)
-                sender.join()
-        """,
-        backend,
+                thread.join()
+        sender.stdin.close()
+        sender.wait(LIMIT)
+        """
     )
 
 
