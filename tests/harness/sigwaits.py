@@ -6,10 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from probe import CATCHABLE
+from probe import CATCHABLE, libc, until
+from sections import until_asleep
 
 from gracefulexit._sigwait import ENTRY_POINTS
 
@@ -29,6 +32,21 @@ def functions() -> list[Any]:
     return [
         getattr(sys.modules.get(module), name, None) for module, name in ENTRY_POINTS
     ]
+
+
+def sleep_in_c(then: Callable[[], object]) -> None:
+    """In main: a system call that Python does not interrupt, for ever. `then` is
+    called in a thread once main is there."""
+
+    def wait() -> None:
+        until(lambda: begun, "main sleeps")
+        until_asleep(threading.main_thread())
+        then()
+
+    begun = False
+    threading.Thread(target=wait, daemon=True).start()
+    begun = True
+    libc.poll(None, 0, -1)
 
 
 def native_names() -> list[str]:

@@ -69,18 +69,12 @@ def test_closed_while_main_is_in_a_system_call(program) -> None:
     main, in a C call that Python does not interrupt, still blocks it."""
     child = program(
         """
+        from sigwaits import sleep_in_c
         killer = GracefulKiller("TERM", backend="sigwait")
         def close():
-            until(lambda: asleep, "main sleeps")
             killer.close()
             print("ready", flush=True)
-        asleep = False
-        threading.Thread(target=close, daemon=True).start()
-        def in_c():
-            global asleep
-            asleep = True
-            libc.poll(None, 0, -1)
-        in_c()
+        sleep_in_c(close)
         """
     )
     child.wait_line("ready")

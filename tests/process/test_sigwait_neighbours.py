@@ -254,6 +254,7 @@ def test_put_back_and_main_in_a_system_call(program, put_back: str) -> None:
         import ctypes
         from signal import signal as bound
         from sections import until_asleep
+        from sigwaits import sleep_in_c
         killer = GracefulKiller(backend="sigwait")
         def stops():
             killer.wait()
@@ -262,17 +263,7 @@ def test_put_back_and_main_in_a_system_call(program, put_back: str) -> None:
         worker.start()
         until_asleep(worker)
         {put_back}
-        def tell():
-            until(lambda: asleep, "main sleeps")
-            until_asleep(threading.main_thread())
-            print("ready", flush=True)
-        asleep = False
-        threading.Thread(target=tell, daemon=True).start()
-        def in_c():
-            global asleep
-            asleep = True
-            libc.poll(None, 0, -1)
-        in_c()
+        sleep_in_c(lambda: print("ready", flush=True))
         """
     )
     child.wait_line("ready")
