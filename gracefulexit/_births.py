@@ -18,6 +18,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from ._masks import let_out
+
 LIMIT = 60.0  # seconds until a thread runs; no system is that slow
 
 _unborn: set[object] = set()
@@ -31,6 +33,7 @@ class MainHasEnded(RuntimeError):
 def start(thread: threading.Thread) -> None:
     """As thread.start(). Any thread. RuntimeError: no thread is to be had, or
     MainHasEnded."""
+    let_out()
     birth = _begin()
     try:
         thread.start()
@@ -41,6 +44,7 @@ def start(thread: threading.Thread) -> None:
 def start_bare(func: Callable[[], object]) -> None:
     """As start_new_thread(). Any thread, and handlers that interrupt main in
     `threading`. RuntimeError as above."""
+    let_out()
     birth = _begin()
 
     def run() -> None:

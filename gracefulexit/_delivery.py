@@ -29,6 +29,7 @@ from ._early import flush, last_words
 from ._exit import Exit
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import HANDED, in_main_thread, layers, on_python_signal
+from ._masks import Apart
 from ._sections import (
     held,
     name_of_section,
@@ -367,9 +368,7 @@ class Delivery:
         self.lift_if_done()
         nudge = functools.partial(self._nudge_main, fresh)
         try:
-            threading.Thread(
-                target=nudge, name="gracefulexit-deliver", daemon=True
-            ).start()
+            Apart(target=nudge, name="gracefulexit-deliver", daemon=True).start()
         except RuntimeError:  # CPython 3.12 starts none once main has ended
             nudge()
 

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable
 
 from . import _core
+from ._masks import Apart
 
 log = logging.getLogger("gracefulexit")
 
 
-class Dispatcher(threading.Thread):
+class Dispatcher(Apart):
     """Calls `turn` whenever the watcher has news, or after the seconds that the
-    last turn asked for.
+    last turn asked for. What is `heard` it does not block, as main may.
 
     An ordinary daemon thread, so that debuggers and threading.enumerate() see
     it. Runs no user code: what blocks here delays everybody's `event`.
@@ -23,18 +24,23 @@ class Dispatcher(threading.Thread):
     finalisation that call ends the thread, hangs or crashes.
     """
 
-    def __init__(self, turn: Callable[[], float | None]) -> None:
+    def __init__(
+        self,
+        turn: Callable[[], float | None],
+        heard: Callable[[], frozenset[int]],
+    ) -> None:
         if threads_are_greenlets():
             raise RuntimeError(
                 "gevent has patched the threading module, so a thread of ours would "
                 "be a greenlet whose first wait stops the whole program; call "
                 "gevent.monkey.patch_all(thread=False) instead"
             )
-        super().__init__(name="gracefulexit-dispatcher", daemon=True)
+        super().__init__(heard(), name="gracefulexit-dispatcher", daemon=True)
         self._turn = turn
+        self._to_hear = heard
         self._quit = False
 
-    def run(self) -> None:
+    def work(self) -> None:
         while not self._quit:
             # The number first, then the facts: news in between is not missed.
             seen = _core.news()
@@ -43,6 +49,7 @@ class Dispatcher(threading.Thread):
             except Exception:
                 log.exception("the dispatcher goes on after")
                 timeout = 1.0
+            self.draw_back(self._to_hear())
             if not self._quit:
                 _core.wait_news(seen, timeout)
 

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ._masks import let_out
+
 log = logging.getLogger("gracefulexit")
 
 # Seconds where the end is due now. The watcher gives it one, of which the log has
@@ -49,6 +51,7 @@ def last_words(limit: float = LIMIT) -> None:
 
 
 def _start(step: Callable[[], None]) -> threading.Thread | None:
+    let_out()
     thread = threading.Thread(target=step, name="gracefulexit-early", daemon=True)
     try:
         thread.start()

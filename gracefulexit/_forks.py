@@ -10,6 +10,7 @@ from types import FrameType
 
 from . import _core
 from ._dispatcher import Dispatcher
+from ._masks import Apart
 
 # Who forks to run code of its own in the child, which ends by terminate() or by
 # an exec: (module, function), None for all of them.
@@ -46,7 +47,7 @@ def forked_by_library() -> bool:
     return False
 
 
-class Ender(threading.Thread):
+class Ender(Apart):
     """Ends a forked child with its last thread, as it would end without us.
 
     In a child that another thread than main has forked, the return of that thread
@@ -67,7 +68,7 @@ class Ender(threading.Thread):
         foreign = isinstance(main, threading._DummyThread)  # it cannot be joined
         return not foreign and not isinstance(main, threading._MainThread)  # type: ignore[attr-defined]
 
-    def run(self) -> None:
+    def work(self) -> None:
         while others := [
             thread
             for thread in threading.enumerate()

@@ -296,7 +296,7 @@ class GracefulKiller(Lifecycle, metaclass=_Guarded):
 
             _core.attempt(process.refresh, undo)
         self._unblock((signum,))
-        _core.wake_news()  # in sigwait mode the dispatcher blocks it, too
+        _core.wake_news()  # the dispatcher has it open, or blocked, from now on
 
     def _unblock(self, signums: tuple[int, ...]) -> None:
         # Noted before it is unblocked: what is pending may raise then.

@@ -29,6 +29,7 @@ from types import FrameType
 from typing import Any
 
 from . import _core
+from ._masks import Apart
 
 on_python_signal = _core.on_python_signal
 
@@ -139,7 +140,7 @@ class Layers:
         if not self._asking:
             self._asking = True
             # There are other threads, or we would not be here.
-            thread = threading.Thread(target=ask, name="gracefulexit-ask", daemon=True)
+            thread = Apart(target=ask, name="gracefulexit-ask", daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # none can be had now; the next opener tries again

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from . import _births
 from ._checks import callback, seconds, shown
+from ._masks import Apart
 from ._report import WorkerReport
 from ._runners import Job, Lane
 from ._stacks import stack_of
@@ -190,9 +191,7 @@ class Joiner:
                 self._waiting.discard(wake)
 
     def _start(self) -> threading.Thread | None:
-        thread = threading.Thread(
-            target=self._run, name="gracefulexit-join", daemon=True
-        )
+        thread = Apart(target=self._run, name="gracefulexit-join", daemon=True)
         try:
             _births.start(thread)
         except RuntimeError:

@@ -17,6 +17,7 @@ from . import _births, _checks
 from ._budget import time_for_workers
 from ._killer import GracefulKiller, current, stop_descriptor
 from ._leader import Leader
+from ._masks import Apart
 from ._members import Grouped
 from ._schedule import Course, Schedule, Step, Steps, describe
 
@@ -261,7 +262,7 @@ class Popen(subprocess.Popen[AnyStr], Grouped):
                 return
             self._at_eof = True
         # It waits for who is writing, perhaps to a program that does not read.
-        thread = threading.Thread(
+        thread = Apart(
             target=_close, args=(self.stdin,), name="gracefulexit-stdin", daemon=True
         )
         with suppress(_births.MainHasEnded):  # it is closed with the process

@@ -29,7 +29,7 @@ from ._exit import Exit, ExitStatus, for_core
 from ._forks import forked_by_library
 from ._info import SignalInfo, info_from_core, with_sender
 from ._layers import in_main_thread, layers, on_python_signal
-from ._roles import Hearer, blockable, roles
+from ._roles import Hearer, blockable, heard, roles
 from ._sections import held, names, tell_overdue, timed
 from ._signals import name_of
 from ._sigwait import Sigwait
@@ -141,7 +141,7 @@ class Process:
         self.start_watcher(backend)
         killer._attach()
         self.refresh()
-        self.start_dispatcher()  # it inherits the mask of this thread
+        self.start_dispatcher()
         for signum in killer.signals:
             if _core.held(signum):
                 _core.promote(signum)  # it came inside an open section
@@ -175,6 +175,7 @@ class Process:
                 self._end_stop()
             self.rest(without=killer)
             self.killers.remove(killer)
+            _core.wake_news()  # the dispatcher blocks what is not heard any more
             return True
 
     def _warn_of_conflict(self, killer: Member, oldest: Member) -> None:
@@ -238,7 +239,7 @@ class Process:
         """If it does not run. Under the lock."""
         if self._dispatcher is None:
             # Known before it starts: a start that is interrupted is undone.
-            self._dispatcher = Dispatcher(self._turn)
+            self._dispatcher = Dispatcher(self._turn, self._heard)
         if self._dispatcher.ident is None:
             try:
                 self._dispatcher.start()
@@ -249,6 +250,9 @@ class Process:
                 self._dispatcher = None
                 raise
         self.exit.start_ender()
+
+    def _heard(self) -> frozenset[int]:
+        return frozenset(heard(list(self.killers)))
 
     def _end_stop(self) -> None:
         """The last killer goes: RUNNING again, unless the process is to end."""

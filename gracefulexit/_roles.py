@@ -65,6 +65,9 @@ def _add_killer(wanted: dict[int, int], killer: Hearer, oldest: Hearer) -> None:
 
 
 def blockable(killers: Iterable[Hearer], wanted: dict[int, int]) -> set[int]:
-    """What a thread is to take in sigwait mode: what killers hear."""
-    heard = {s for k in killers for s in (*k.signals, *k._other_signals())}
-    return (heard & wanted.keys()) - NOT_TAKEN
+    """What a thread is to take in sigwait mode."""
+    return (heard(killers) & wanted.keys()) - NOT_TAKEN
+
+
+def heard(killers: Iterable[Hearer]) -> set[int]:
+    return {s for k in killers for s in (*k.signals, *k._other_signals())}

@@ -22,6 +22,7 @@ from typing import Any
 
 from . import _core
 from ._layers import in_main_thread, layers
+from ._masks import OF_ONE_THREAD, share
 from ._runners import Runner
 
 # What hands its thread's mask on to a child, or a signal to its thread alone, or may
@@ -42,13 +43,9 @@ ENTRY_POINTS = (
 )
 
 
-# Handled, but not taken: the kernel sends them to the one thread that has caused
-# them, where another could not take them; or, as with the terminal's, changes what
-# system calls do while they are blocked.
-NOT_TAKEN = {
-    *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT),
-    *(signal.SIGTTIN, signal.SIGTTOU),
-}
+# Handled, but not taken: another thread could not take them; or, as with the
+# terminal's, they change what system calls do while they are blocked.
+NOT_TAKEN = OF_ONE_THREAD | {signal.SIGTTIN, signal.SIGTTOU}
 MOST_STATUS = 65536  # bytes: one line lists all groups of the user
 
 
@@ -134,6 +131,8 @@ class Sigwait:
         if self._followed is not self.taken:
             with layers.lock:
                 before, self._followed = self._followed, self.taken
+                me = threading.get_ident()
+                share(self._fresh.setdefault(me, set(before)), self.taken)
                 self._here(before)
 
     def _pthread_kill(self, original: Any, thread_id: int, signum: int, /) -> None:

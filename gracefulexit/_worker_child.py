@@ -16,6 +16,7 @@ from . import _checks
 from ._errors import GracefulExit
 from ._interrupt import pass_by
 from ._killer import GracefulKiller
+from ._masks import Apart
 from ._process import process
 from ._worker_link import LinkEnd
 
@@ -159,9 +160,7 @@ class ChildSide:
             self._end.follow(self._terms.parent)
         if self._end.page.asked:
             self._stop(asked=True)
-        threading.Thread(
-            target=self._listen, name="gracefulexit-parent", daemon=True
-        ).start()
+        Apart(target=self._listen, name="gracefulexit-parent", daemon=True).start()
         return killer
 
     def _listen(self) -> None:

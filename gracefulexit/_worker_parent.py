@@ -10,6 +10,7 @@ from typing import Any
 
 from ._budget import time_for_workers
 from ._killer import current
+from ._masks import Apart
 from ._schedule import Schedule, Step
 from ._worker_child import ChildSide, Hook, Terms
 from ._worker_link import Link, LinkEnd, launching
@@ -94,7 +95,7 @@ class ParentSide:
         """
         assert self._link is not None
         self._link.launched()
-        thread = threading.Thread(
+        thread = Apart(
             target=self._keep,
             args=(worker, worker._popen),
             name=f"gracefulexit-{worker.name}",

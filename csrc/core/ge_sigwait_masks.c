@@ -4,6 +4,7 @@
 #include "ge_handler.h"
 #include "ge_nudge.h"
 #include "ge_sigwait.h"
+#include "ge_thread.h"
 
 static void
 set_quiet(const sigset_t *signals, bool quiet)
@@ -21,22 +22,14 @@ set_quiet(const sigset_t *signals, bool quiet)
 void
 ge_sigwait_block(const sigset_t *signals, sigset_t *fresh)
 {
-    sigset_t before;
-
-    (void)pthread_sigmask(SIG_BLOCK, signals, &before);
+    ge_thread_block(signals, fresh);
     set_quiet(signals, true);
-    (void)sigemptyset(fresh);
-    for (int s = 1; s < GE_NSIG; s++) {
-        if (sigismember(signals, s) == 1 && sigismember(&before, s) != 1) {
-            (void)sigaddset(fresh, s);
-        }
-    }
 }
 
 void
 ge_sigwait_unblock(const sigset_t *signals)
 {
-    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    ge_thread_unblock(signals);
     set_quiet(signals, false);
 }
 

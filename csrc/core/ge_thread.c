@@ -32,3 +32,23 @@ ge__thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
     (void)pthread_attr_destroy(&attr);
     return -rc;
 }
+
+void
+ge_thread_block(const sigset_t *signals, sigset_t *fresh)
+{
+    sigset_t before;
+
+    (void)pthread_sigmask(SIG_BLOCK, signals, &before);
+    (void)sigemptyset(fresh);
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(signals, s) == 1 && sigismember(&before, s) != 1) {
+            (void)sigaddset(fresh, s);
+        }
+    }
+}
+
+void
+ge_thread_unblock(const sigset_t *signals)
+{
+    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}

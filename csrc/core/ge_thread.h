@@ -1,4 +1,4 @@
-/* Starting native threads. */
+/* Starting native threads, and masks that threads inherit. */
 #ifndef GE_THREAD_H
 #define GE_THREAD_H
 
@@ -10,5 +10,11 @@
  * 15 characters. Call from: any thread. 0 or -errno. */
 int ge__thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
                      void *arg);
+
+/* Block these in this thread, too; *fresh: those that were not. Call from: any
+ * thread. */
+void ge_thread_block(const sigset_t *signals, sigset_t *fresh);
+
+void ge_thread_unblock(const sigset_t *signals);
 
 #endif

@@ -1,10 +1,11 @@
-/* sigwait mode: the thread that takes signals, and the masks that go with it.
+/* The thread of sigwait mode, and masks.
  *
  * Not signal.pthread_sigmask(): it runs Python handlers before it returns, and
  * one that raises would take the result of a call with it, a child's pid. */
 #include "gepy.h"
 
 #include "../core/ge_sigwait.h"
+#include "../core/ge_thread.h"
 
 #include <string.h>
 
@@ -60,6 +61,23 @@ parse_masked(PyObject *args, const char *format, sigset_t *set,
     return PyArg_ParseTuple(args, format, as_set, set, &PySet_Type, fresh);
 }
 
+static int
+add_all(PyObject *into, const sigset_t *signals)
+{
+    for (int s = 1; s < GE_NSIG; s++) {
+        if (sigismember(signals, s) == 1) {
+            PyObject *number = PyLong_FromLong(s);
+
+            if (number == NULL || PySet_Add(into, number) < 0) {
+                Py_XDECREF(number);
+                return -1;
+            }
+            Py_DECREF(number);
+        }
+    }
+    return 0;
+}
+
 PyDoc_STRVAR(block_doc,
              "block(signums, fresh, /)\n--\n\n"
              "In this thread; those that were not blocked join the set.");
@@ -75,17 +93,9 @@ block(PyObject *module, PyObject *args)
         return NULL;
     }
     ge_sigwait_block(&set, &fresh);
-    for (int s = 1; s < GE_NSIG; s++) {
-        if (sigismember(&fresh, s) == 1) {
-            PyObject *number = PyLong_FromLong(s);
-
-            if (number == NULL || PySet_Add(into, number) < 0) {
-                Py_XDECREF(number);
-                ge_sigwait_unblock(&fresh);
-                return NULL;
-            }
-            Py_DECREF(number);
-        }
+    if (add_all(into, &fresh) < 0) {
+        ge_sigwait_unblock(&fresh);
+        return NULL;
     }
     Py_RETURN_NONE;
 }
@@ -116,6 +126,31 @@ unblock(PyObject *module, PyObject *args)
         }
     }
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(masked_doc,
+             "masked(func, signums, /)\n--\n\n"
+             "Call func(fresh) with these blocked in this thread, too; fresh: "
+             "the set of those that were not.");
+
+static PyObject *
+masked(PyObject *module, PyObject *args)
+{
+    sigset_t set, fresh;
+    PyObject *func, *names, *result = NULL;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO&:masked", &func, as_set, &set) ||
+        (names = PySet_New(NULL)) == NULL) {
+        return NULL;
+    }
+    ge_thread_block(&set, &fresh);
+    if (add_all(names, &fresh) == 0) {
+        result = PyObject_CallOneArg(func, names);
+    }
+    ge_thread_unblock(&fresh);
+    Py_DECREF(names);
+    return result;
 }
 
 PyDoc_STRVAR(unmasked_doc,
@@ -178,6 +213,7 @@ PyMethodDef gepy_sigwait_methods[] = {
     { "block", block, METH_VARARGS, block_doc },
     { "unblock", unblock, METH_VARARGS, unblock_doc },
     { "keep_blocked", keep_blocked, METH_VARARGS, keep_doc },
+    { "masked", masked, METH_VARARGS, masked_doc },
     { "unmasked", (PyCFunction)(void (*)(void))unmasked,
       METH_FASTCALL | METH_KEYWORDS, unmasked_doc },
     { NULL, NULL, 0, NULL },

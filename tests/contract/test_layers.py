@@ -28,18 +28,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_notice": set(),
     "_timeline": {"_report"},
     # One part of a killer each; none knows the killer or the process.
-    "_births": set(),
+    "_masks": {"_core"},
+    "_births": {"_masks"},
     "_runners": {"_births", "_checks"},
-    "_dispatcher": {"_core"},
+    "_dispatcher": {"_core", "_masks"},
     "_dump": {"_core"},
-    "_forks": {"_core", "_dispatcher"},
+    "_forks": {"_core", "_dispatcher", "_masks"},
     "_exit": {"_core", "_errors", "_forks", "_info", "_layers"},
-    "_layers": {"_core"},
+    "_layers": {"_core", "_masks"},
     "_stopfd": {"_core"},
     "_owners": set(),
-    "_early": set(),
+    "_early": {"_masks"},
     "_hooks": {"_core", "_checks", "_report", "_runners", "_stragglers"},
-    "_members": {"_births", "_checks", "_report", "_runners", "_stacks", "_stragglers"},
+    "_members": {
+        *("_births", "_checks", "_masks", "_report", "_runners", "_stacks"),
+        "_stragglers",
+    },
     "_schedule": {"_births", "_checks", "_runners", "_signals"},
     "_polling": set(),
     "_leader": {"_polling"},
@@ -58,10 +62,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_births", "_core", "_early", "_info", "_layers", "_owners"),
         *("_sections", "_signals"),
     },
-    "_sigwait": {"_core", "_layers", "_runners"},
+    "_sigwait": {"_core", "_layers", "_masks", "_runners"},
     "_roles": {"_core", "_layers", "_sigwait"},
     "_delivery": {
-        *("_core", "_early", "_exit", "_info", "_layers", "_sections", "_signals"),
+        *("_core", "_early", "_exit", "_info", "_layers", "_masks", "_sections"),
+        "_signals",
     },
     "_process": {
         *("_core", "_delivery", "_dispatcher", "_dump", "_early", "_errors"),
@@ -84,15 +89,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_workers": {"_budget", "_checks", "_killer", "_members", "_notice"},
     "_popen": {
-        *("_births", "_budget", "_checks", "_killer", "_leader", "_members"),
-        "_schedule",
+        *("_births", "_budget", "_checks", "_killer", "_leader", "_masks"),
+        *("_members", "_schedule"),
     },
     "_worker_child": {
-        *("_checks", "_errors", "_interrupt", "_killer", "_process", "_worker_link"),
+        *("_checks", "_errors", "_interrupt", "_killer", "_masks", "_process"),
+        "_worker_link",
     },
     "_worker_parent": {
-        *("_budget", "_killer", "_schedule", "_worker_child", "_worker_link"),
-        *("_worker_popen", "_worker_shared"),
+        *("_budget", "_killer", "_masks", "_schedule", "_worker_child"),
+        *("_worker_link", "_worker_popen", "_worker_shared"),
     },
     "_processes": {
         *("_checks", "_killer", "_members", "_schedule", "_worker_child"),
@@ -171,7 +177,9 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "core/ge_thread.h": set(),
     "core/ge_thread.c": {"ge_thread.h"},
     "core/ge_sigwait.h": {"ge.h"},
-    "core/ge_sigwait_masks.c": {"ge_handler.h", "ge_nudge.h", "ge_sigwait.h"},
+    "core/ge_sigwait_masks.c": {
+        *("ge_handler.h", "ge_nudge.h", "ge_sigwait.h", "ge_thread.h"),
+    },
     "core/ge_sigwait.c": {
         *("ge_fork.h", "ge_handler.h", "ge_sigwait.h", "ge_thread.h"),
     },
@@ -211,7 +219,9 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/solo_take.c": {"solo.h"},
     "python/tasks.c": {"section.h"},
     "python/signals.c": {"../core/ge_pass.h", "gepy.h"},
-    "python/sigwait.c": {"../core/ge_sigwait.h", "gepy.h"},
+    "python/sigwait.c": {
+        *("../core/ge_sigwait.h", "../core/ge_thread.h", "gepy.h"),
+    },
     "python/watch.c": {"gepy.h"},
 }
 

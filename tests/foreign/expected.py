@@ -14,11 +14,6 @@ DUMPS = (
 )
 COUNTS = "Counts the threads of Python; the dispatcher is one of them."
 
-TAKEN = (
-    "Blocks a signal in main alone, as it is the only thread; the dispatcher does not "
-    "block it and may take it."
-)
-
 
 def _each(
     place: str, tests: str, reason: str, environment: str = "*"
@@ -51,11 +46,6 @@ EXPECTED: tuple[Expected, ...] = (
         ThreadTests.test_main_thread_during_shutdown
         """,
         COUNTS,
-    ),
-    *_each(
-        "*.test_signal.PendingSignalsTests",
-        "test_pthread_sigmask test_sigpending test_sigtimedwait_poll",
-        TAKEN,
     ),
     Expected(
         "*.test_subprocess.*.test_pass_fds_redirected",

@@ -1,0 +1,148 @@
+"""What threads of ours block, so that the program can wait for a signal itself."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+
+import pytest
+from child_process import Finished
+
+SETUP = """
+from sections import until_asleep
+from sigwaits import *
+def dispatcher():
+    return next(
+        t for t in threading.enumerate() if t.name == "gracefulexit-dispatcher")
+def is_open(*signums):
+    def fact():
+        mask = blocked(dispatcher().native_id)
+        return all((s in signums) == (s not in mask) for s in (
+            SIGTERM, SIGINT, SIGUSR1, SIGUSR2, signal.SIGRTMIN))
+    until(fact, f"{signums} open")
+"""
+
+
+@pytest.fixture
+def checks(passes: Callable[..., Finished]) -> Callable[..., Finished]:
+    return lambda source, *args: passes(SETUP + textwrap.dedent(source), *args)
+
+
+@pytest.mark.race
+def test_signal_stays_for_whom_blocks_it(checks, backend: str) -> None:
+    """What main blocks, to take it by sigwait(), no thread of ours takes, from the
+    constructor on, whatever that thread is doing."""
+    checks(
+        """
+        def leave_pending(signum):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signum])
+            send(signum)
+            equal(True, signum in signal.sigpending())
+            equal(signum, signal.sigwait([signum]))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
+        for _ in times(100):
+            with GracefulKiller(backend=sys.argv[1], grace=LIMIT) as killer:
+                leave_pending(SIGUSR1)
+                killer.on("HUP", print)
+                leave_pending(signal.SIGRTMIN)
+                send(SIGTERM)
+                leave_pending(SIGUSR1)
+        """,
+        backend,
+    )
+
+
+def test_each_thread_of_ours_leaves_it(checks, backend: str) -> None:
+    """Those that look after children and wait for workers block it, too."""
+    checks(
+        """
+        class Late(ProcessWorker):
+            def run(self):
+                self.wait()
+        killer = GracefulKiller(backend=sys.argv[1], grace=LIMIT)
+        worker = Late()
+        worker.start()
+        thread = threading.Thread(target=killer.join)
+        thread.start()
+        def ours():
+            return [t for t in threading.enumerate()
+                    if t.native_id and t.name.startswith("gracefulexit-")]
+        until(lambda: len(ours()) == 3, "all are there")
+        equal([], [t.name for t in ours() if SIGUSR1 not in blocked(t.native_id)])
+        killer.stop()
+        """,
+        backend,
+    )
+
+
+def test_what_is_heard_is_open(checks, handler_backend: str) -> None:
+    """The dispatcher has open what killers hear, no longer than they do."""
+    checks(
+        """
+        first = GracefulKiller("TERM", backend=sys.argv[1])
+        is_open(SIGTERM)
+        second = GracefulKiller("INT", backend=sys.argv[1])
+        is_open(SIGTERM, SIGINT)
+        second.on("USR1", print)
+        is_open(SIGTERM, SIGINT, SIGUSR1)
+        second.close()
+        is_open(SIGTERM)
+        """,
+        handler_backend,
+    )
+
+
+def test_heard_while_main_blocks_it(checks, backend: str) -> None:
+    """A killer's signal is heard while main, the only thread of the program, blocks
+    it."""
+    checks(
+        """
+        with GracefulKiller(backend=sys.argv[1]) as killer:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [SIGTERM])
+            until_asleep(dispatcher())
+            send(SIGTERM)
+            equal(True, killer.wait(LIMIT))
+            equal(SIGTERM, killer.reason.signum)
+        """,
+        backend,
+    )
+
+
+@pytest.mark.parametrize("who", ["log", "hook", "callback"])
+def test_user_code_has_the_mask_of_the_program(checks, backend: str, who: str) -> None:
+    """Handlers of the log, which the dispatcher calls, hooks, callbacks, what they
+    start: no child of theirs blocks what the program does not."""
+    checks(
+        """
+        import logging, subprocess
+        CHILD = "import signal; print(sorted(signal.pthread_sigmask(0, [])))"
+        seen = []
+        def look(*_):
+            thread = threading.Thread(target=lambda: seen.append(of_a_child()))
+            thread.start()
+            thread.join()
+            seen.append(of_a_child())
+        def of_a_child():
+            return subprocess.check_output([sys.executable, "-c", CHILD], text=True)
+        class Handler(logging.Handler):
+            def emit(self, record):
+                if threading.current_thread() is told:
+                    look()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [SIGUSR2])
+        killer = GracefulKiller(backend=sys.argv[1], grace=LIMIT)
+        told = dispatcher()
+        if sys.argv[2] == "log":
+            logging.getLogger("gracefulexit").addHandler(Handler())
+            logging.getLogger("gracefulexit").setLevel("INFO")
+        elif sys.argv[2] == "hook":
+            killer.on_stop(look)
+        else:
+            killer.on("HUP", look)
+        send(SIGHUP) if sys.argv[2] == "callback" else send(SIGTERM)
+        until(lambda: len(seen) >= 2, "it was called")
+        equal({of_a_child()}, set(seen))
+        until(lambda: SIGUSR1 in blocked(told.native_id), "the thread has drawn back")
+        """,
+        backend,
+        who,
+    )
