@@ -147,7 +147,7 @@ def test_python_answers(late, let_it_end) -> None:
         print(*lines, flush=True)
         names = {t.name: t.ident for t in threading.enumerate()}
         dispatcher = names["gracefulexit-dispatcher"]
-        while sys._current_frames()[dispatcher].f_code.co_name != "run":
+        while sys._current_frames()[dispatcher].f_code.co_name != "work":
             look()  # its turn is not over
         releasing.clock_put_on(5)
         for _ in range(300):
