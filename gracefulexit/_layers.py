@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -42,6 +43,8 @@ HANDED = _core.ROLE_COUNT | _core.ROLE_TRIP
 ASK_MAIN = 0.05  # seconds, at the least, between two requests to lay for others
 # The roles that only sections ask for.
 FOR_SECTIONS = HANDED | _core.ROLE_HOLD | _core.ROLE_GATE
+
+has_lock: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 
 def in_main_thread() -> bool:
@@ -76,6 +79,7 @@ class Layers:
         # and waits for that one, while another thread has that one and waits.
         self.lock = threading.RLock()
         self._inside = False
+        self._relaying: set[int] = set()  # main will lay layer 2 again
         self._asking = False  # there is a thread that will
         self._asked = 0.0  # when main was asked to lay what others hold
 
@@ -213,6 +217,7 @@ class Layers:
         self.lock = threading.RLock()
         self.init_solo()
         self.dirty = self._inside = self._asking = False
+        self._relaying.clear()
         _core.insist(self.reconcile)
 
     def rearm(self, signum: int) -> None:
@@ -228,7 +233,25 @@ class Layers:
     def armed(self, signum: int) -> bool:
         """Do we still hear the signal? Lays layer 2 again where signal.signal()
         has wiped it and layer 1 is in place; a stranger's handler stays."""
-        return _core.relay(signum)
+        if has_lock() or in_main_thread():
+            return _core.relay(signum)
+        # Without the interpreter lock only main can:
+        #   here:  layer 1 is there                        lays layer 2 over it
+        #   main:                    puts another's there
+        if _core.ours(signum):
+            return True
+        wiped = signal.getsignal(signum) is on_python_signal
+        if not wiped or _core.foreign(signum):
+            return False
+        if signum not in self._relaying:
+            self._relaying.add(signum)
+            if not _core.in_main(functools.partial(self._relay, signum)):
+                self._relaying.discard(signum)  # too much waits; at the next look
+        return True
+
+    def _relay(self, signum: int) -> None:
+        self._relaying.discard(signum)
+        _core.relay(signum)
 
     def owner(self, signum: int) -> Handler:
         """Whose signal it is once we do not want it, while Python's table may
