@@ -326,13 +326,13 @@ def test_group_with_any_thread() -> None:
 
 
 def test_added_after_the_stop_is_asked_at_once() -> None:
-    """A member that is added after stop() is asked at once."""
+    """A member that is added after stop() is asked without anybody's doing."""
     group = WorkerGroup()
     group.stop()
     worker = Waiting()
     group.add(worker)
 
-    assert worker.stopping
+    assert worker.wait(LIMIT)  # asked on a thread of its own
 
 
 class Stopper(Worker):
