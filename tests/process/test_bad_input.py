@@ -343,12 +343,12 @@ RUNNER = """
     GracefulKiller().close()
     asyncio.run(asyncio.sleep(0))
     situation = sys.argv[1]
-    if situation == "with killer":
-        k = GracefulKiller()
     if situation == "after close":
         c = GracefulKiller()
         c.close()
-        calm()  # its threads have been joined, but the kernel may list them still
+    calm()  # its threads have been joined, but the kernel may list them still
+    if situation == "with killer":
+        k = GracefulKiller()
     results = {}
     for name, code in json.loads(sys.argv[2]).items():
         before = state()
@@ -364,6 +364,7 @@ RUNNER = """
         results[name] = [bases, outcome, repr(difference) if difference else ""]
         if situation == "with killer" and k.kill_now:
             k.close()
+            calm()
             k = GracefulKiller()
     print(json.dumps(results), flush=True)
     if situation == "with killer":
