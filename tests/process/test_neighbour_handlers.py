@@ -44,11 +44,13 @@ def test_faulthandler_first(beside) -> None:
 
 
 def test_faulthandler_chained(beside_in_main) -> None:
-    """With `chain=True` the killer hears, and faulthandler dumps the stacks."""
+    """With `chain=True` the killer hears, and faulthandler dumps the stack. Of main
+    alone: the dispatcher is at work, and a walk through the stack of a thread at work
+    can crash CPython (python/cpython#128400)."""
     done = beside_in_main(
         """
         import faulthandler
-        faulthandler.register(SIGTERM)
+        faulthandler.register(SIGTERM, all_threads=False)
         with GracefulKiller(backend=backend, chain=True) as killer:
             send(SIGTERM)
             equal(True, killer.wait(LIMIT))
@@ -56,7 +58,7 @@ def test_faulthandler_chained(beside_in_main) -> None:
         """
     )
 
-    assert done.err.count("Current thread") == 1
+    assert done.err.count("most recent call first") == 1
 
 
 def test_faulthandler_second(beside_in_main) -> None:
