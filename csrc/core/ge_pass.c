@@ -59,6 +59,16 @@ ge__pass_default(int signum)
     (void)kill(getpid(), signum);
 }
 
+bool
+ge_pass_hears(int signum)
+{
+    struct ge__action *beneath = &ge__mailbox.signals[signum].beneath;
+    struct sigaction now;
+
+    return sigaction(signum, NULL, &now) == 0 &&
+           (uintptr_t)now.sa_handler == atomic_load(&beneath->function);
+}
+
 void
 ge_pass_begin(int signum)
 {

@@ -29,4 +29,8 @@ void ge_pass_end(int signum);
  * Call from: the main thread; not from a handler. */
 unsigned ge_passed(int signum);
 
+/* Is the handler beneath ours in the kernel's table, in our place? Call from:
+ * any thread. */
+bool ge_pass_hears(int signum);
+
 #endif

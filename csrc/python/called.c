@@ -76,12 +76,19 @@ look(int signum)
         unsigned passes = ge_passed(signum);
 
         took = ge_took(signum) || took;
-        if (!ge_trap_ours(signum)) {
-            /* Signals come past our handler now. Rather count one twice than
-             * let one be lost. */
-            return took ? PASSED_ON : NOT_OURS;
-        }
         passed = passed || passes > 0;
+        if (!ge_trap_ours(signum)) {
+            /* Signals come past our handler now. Where CPython hears them,
+             * rather count one twice than let one be lost; where it does not,
+             * as the last killer is just closing, a pass is all that this can
+             * be:
+             *   thread:  marks                                  tells CPython
+             *   main:            layer 1 takes the mark; closes
+             */
+            return took                               ? PASSED_ON
+                   : passed && !ge_pass_hears(signum) ? STALE
+                                                      : NOT_OURS;
+        }
         if (passes <= calls) {
             return took ? PASSED_ON : passed ? STALE : NOT_OURS;
         }

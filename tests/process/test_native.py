@@ -213,6 +213,7 @@ def test_the_address(native_passes) -> None:
             equal(address, second.flag_address)
             equal(0, flag.value)
             send(SIGTERM)
+            until(lambda: flag.value, "heard")  # perhaps by the dispatcher
             equal(1, flag.value)
             first.close()
             equal(1, flag.value)

@@ -3,6 +3,7 @@ run at the same time."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,36 +14,52 @@ from child_process import Finished
 HARNESS = Path(__file__).resolve().parents[1] / "harness"
 
 
+# A handler in a thread has marked the signal, and tells CPython when `go` is written
+# to; main has taken that mark, and its own.
+BETWEEN = """
+import ctypes
+main = threading.main_thread()
+slow, go = os.pipe()
+library = ctypes.CDLL(sys.argv[1])
+equal(0, library.slow_handler(int(SIGTERM), slow))
+told = []
+class Mine(Exception):
+    def __init__(self):
+        told.append(self)
+killer = GracefulKiller(raises=Mine, chain=True)
+
+kill = ctypes.CDLL(None).pthread_kill  # Python's own keeps the lock
+kill.argtypes = (ctypes.c_ulong, ctypes.c_int)
+def shoot_myself():
+    kill(threading.get_ident(), SIGTERM)
+shooter = threading.Thread(target=shoot_myself)
+try:
+    shooter.start()
+    until(lambda: killer.counts[SIGTERM] == 1, "the handler in the thread")
+    send(SIGTERM)
+    until(lambda: False, "raised")
+except Mine:
+    pass
+equal(2, killer.counts[SIGTERM])
+"""
+
+
+@pytest.fixture
+def between(passes: Callable[..., Finished], tmp_path: Path) -> Callable[[str], None]:
+    library = shared_library(HARNESS / "slow_handler.c", tmp_path)
+
+    def run(source: str) -> None:
+        passes(BETWEEN + textwrap.dedent(source), library)
+
+    return run
+
+
 def test_one_handler_between_its_mark_and_cpython(
-    passes: Callable[..., Finished], tmp_path: Path
+    between: Callable[[str], None],
 ) -> None:
     """Main has been told of both signals when the slower handler calls CPython's."""
-    passes(
+    between(
         """
-        import ctypes
-        main = threading.main_thread()
-        slow, go = os.pipe()
-        library = ctypes.CDLL(sys.argv[1])
-        equal(0, library.slow_handler(int(SIGTERM), slow))
-        told = []
-        class Mine(Exception):
-            def __init__(self):
-                told.append(self)
-        killer = GracefulKiller(raises=Mine, chain=True)
-
-        kill = ctypes.CDLL(None).pthread_kill  # Python's own keeps the lock
-        kill.argtypes = (ctypes.c_ulong, ctypes.c_int)
-        def shoot_myself():
-            kill(threading.get_ident(), SIGTERM)
-        shooter = threading.Thread(target=shoot_myself)
-        try:
-            shooter.start()
-            until(lambda: killer.counts[SIGTERM] == 1, "the handler in the thread")
-            send(SIGTERM)
-            until(lambda: False, "raised")
-        except Mine:
-            pass
-        equal(2, killer.counts[SIGTERM])
         os.write(go, b"1")
         shooter.join()
         equal(2, killer.counts[SIGTERM])
@@ -53,8 +70,26 @@ def test_one_handler_between_its_mark_and_cpython(
         until(lambda: killer.counts[SIGTERM] == 3, "the one from CPython")
         equal(1, len(told))
         killer.close()
-        """,
-        shared_library(HARNESS / "slow_handler.c", tmp_path),
+        """
+    )
+
+
+def test_that_one_while_the_killer_closes(between: Callable[[str], None]) -> None:
+    """It is no second signal, for the owner before."""
+    between(
+        """
+        from gracefulexit._layers import layers
+        leave = layers.leave
+        def late(signum):
+            if signum == SIGTERM:
+                os.write(go, b"1")
+                shooter.join()
+            leave(signum)
+        layers.leave = late
+        killer.close()
+        equal(False, shooter.is_alive())
+        equal(1, len(told))
+        """
     )
 
 
