@@ -61,6 +61,12 @@ EXPECTED: tuple[Expected, ...] = (
         "Hangs now and then without us, too (CPython issue 125451).",
     ),
     Expected(
+        "*.TestResourceTracker.test_resource_tracker_sigterm",
+        "Starts a child with SIGTERM blocked; in sigwait mode main blocks it anyway, "
+        "and children have unblocked what the killer takes (choose-a-backend.md).",
+        "*-term-sigwait",
+    ),
+    Expected(
         "*.test_threading.ThreadTests.test_import_from_another_thread",
         "Wants a process that has not imported threading.",
     ),
