@@ -180,6 +180,10 @@ def test_chain_from_a_thread_calls_once(passes, how: str) -> None:
     taking in another thread and main's part of it, and so for every other one."""
     passes(
         """
+        import logging
+        # The dispatcher looks for signals where it has something to say; two that are
+        # taken by two threads at once may be one call of CPython's.
+        logging.disable(logging.CRITICAL)
         heard = []
         def other(*_): heard.append(1)
         def take():
