@@ -6,10 +6,13 @@ import json
 import os
 import pty
 import signal
+from pathlib import Path
 
 import pytest
+from ccompile import shared_library
 from sections import checked
 
+HARNESS = Path(__file__).parents[1] / "harness"
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 
 
@@ -641,14 +644,14 @@ def test_saved_inside_and_put_back_outside(passes) -> None:
     )
 
 
-def test_foreign_c_handler(passes) -> None:
+def test_foreign_c_handler(passes, tmp_path: Path) -> None:
     """A handler that C code had before us is called once, behind the section."""
     passes(
         """
         import ctypes
-        heard = []
-        callback = ctypes.CFUNCTYPE(None, ctypes.c_int)(heard.append)
-        address = ctypes.cast(callback, ctypes.c_void_p).value
+        library = ctypes.CDLL(sys.argv[1])
+        calls = ctypes.c_int.in_dll(library, "calls")
+        address = ctypes.cast(library.count_handler, ctypes.c_void_p).value
         set_action(SIGUSR1, address)
         before = action(SIGUSR1)
         for where in ("main", "worker"):
@@ -656,19 +659,20 @@ def test_foreign_c_handler(passes) -> None:
                 with TerminateProtected("USR1") as section:
                     send(SIGUSR1)
                     until(lambda: section.pending, "held")
-                    equal([], heard)
+                    equal(0, calls.value)
             if where == "main":
                 run()
             else:
                 thread = threading.Thread(target=run)
                 thread.start()
                 thread.join()
-            until(lambda: heard, "delivered")
-            equal([SIGUSR1], heard)
+            until(lambda: calls.value, "delivered")
+            equal(1, calls.value)
             equal(before, action(SIGUSR1))
-            heard.clear()
+            calls.value = 0
         signal.signal(SIGUSR1, SIG_DFL)
-        """
+        """,
+        shared_library(HARNESS / "count_handler.c", tmp_path),
     )
 
 
