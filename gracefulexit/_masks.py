@@ -56,6 +56,7 @@ class Apart(threading.Thread):
             self._fresh = fresh
             super(Apart, self).start()
 
+        let_out()  # else what the starter blocks so would be the program's, there
         _core.masked(start, OURS_TO_BLOCK - self._heard)
 
     def run(self) -> None:

@@ -146,3 +146,27 @@ def test_user_code_has_the_mask_of_the_program(checks, backend: str, who: str) -
         backend,
         who,
     )
+
+
+def test_let_out_of_a_thread_of_a_thread(checks) -> None:
+    """A thread of ours that one of ours starts is let out as far as the program."""
+    checks(
+        """
+        from gracefulexit._masks import Apart, let_out
+        seen = []
+        def inner():
+            seen.append(blocked())
+            let_out()
+            seen.append(blocked())
+        def outer():
+            thread = Apart(target=inner)
+            thread.start()
+            thread.join()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [SIGUSR2])
+        thread = Apart(target=outer)
+        thread.start()
+        thread.join()
+        equal(True, {SIGUSR1, SIGUSR2} <= seen[0])
+        equal({SIGUSR2}, seen[1])
+        """
+    )
