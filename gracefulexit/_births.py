@@ -33,7 +33,6 @@ class MainHasEnded(RuntimeError):
 def start(thread: threading.Thread) -> None:
     """As thread.start(). Any thread. RuntimeError: no thread is to be had, or
     MainHasEnded."""
-    let_out()
     birth = _begin()
     try:
         thread.start()

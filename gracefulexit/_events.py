@@ -6,6 +6,7 @@ import _thread
 import threading
 
 from ._layers import in_main_thread
+from ._masks import start_bare
 
 
 def set_event(event: threading.Event) -> None:
@@ -26,7 +27,7 @@ def set_event(event: threading.Event) -> None:
         done.release()
 
     try:
-        _thread.start_new_thread(run, ())
+        start_bare(run)
     except RuntimeError:  # no thread is to be had, or not any more
         run()
     done.acquire()

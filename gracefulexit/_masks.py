@@ -5,7 +5,7 @@ program that blocks one in its own threads, to take it by sigwait() or a signalf
 must not lose it to a thread that it does not know of.
 
 Threads and children inherit a mask, though. So what is the user's is let out before
-it runs in such a thread, or in one that it starts: log handlers, hooks, callbacks.
+it runs in such a thread: log handlers, hooks, callbacks.
 
 Rejected: to block it only while the thread sleeps. At each change of a mask the
 kernel looks again at what is pending for the process, and the thread takes what is on
@@ -15,11 +15,15 @@ handler in Python.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterable
+
+# signal.pthread_sigmask() makes an enum of each of the sixty that we block.
+from _signal import pthread_sigmask  # type: ignore[import-not-found]
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -52,15 +56,19 @@ class Apart(threading.Thread):
         self._out = False
 
     def start(self) -> None:
+        # What the starter blocks as we do is not the program's here, either.
+        starter = _here.get(threading.get_ident())
+        inherited = set() if starter is None else starter._kept()
+
         def start(fresh: set[int]) -> None:
-            self._fresh = fresh
+            self._fresh = fresh | inherited
             super(Apart, self).start()
 
-        let_out()  # else what the starter blocks so would be the program's, there
         _core.masked(start, OURS_TO_BLOCK - self._heard)
 
     def run(self) -> None:
         _here[threading.get_ident()] = self
+        self._fresh = self._open(self._fresh, self._heard)
         try:
             self.work()
         finally:
@@ -69,11 +77,20 @@ class Apart(threading.Thread):
     def work(self) -> None:
         super().run()
 
+    def _kept(self) -> set[int]:
+        return set() if self._out else self._fresh
+
+    @staticmethod
+    def _open(kept: set[int], heard: frozenset[int]) -> set[int]:
+        if kept & heard:
+            pthread_sigmask(signal.SIG_UNBLOCK, kept & heard)
+        return kept - heard
+
     def let_out(self) -> None:
         """From here on the mask is the program's. In the thread."""
         if not self._out:
             self._out = True
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._fresh)
+            pthread_sigmask(signal.SIG_UNBLOCK, self._fresh)
 
     def share(self, others: set[int], wanted: AbstractSet[int]) -> None:
         if not self._out:
@@ -82,14 +99,14 @@ class Apart(threading.Thread):
             others -= ours
             others |= theirs
 
-    def draw_back(self, heard: frozenset[int]) -> None:
-        """From here on it blocks all but these. In the thread."""
+    def draw_back(self, heard: frozenset[int] | None = None) -> None:
+        """From here on it blocks all but these, or those of before. In the thread."""
+        if heard is None:
+            heard = self._heard
         if self._out or heard != self._heard:
+            kept = self._open(self._kept(), heard)
             apart = OURS_TO_BLOCK - heard
-            kept = set() if self._out else self._fresh
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, kept & heard)
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, apart)
-            self._fresh = (kept & apart) | (apart - before)
+            self._fresh = kept | (apart - pthread_sigmask(signal.SIG_BLOCK, apart))
             self._heard, self._out = heard, False
 
 
@@ -108,6 +125,19 @@ def let_out() -> None:
     me = _here.get(threading.get_ident())
     if me is not None:
         me.let_out()
+
+
+def draw_back() -> None:
+    """After what is the user's has run, before anybody knows: main may go on, and
+    block what it waits for, while this thread has still to end."""
+    me = _here.get(threading.get_ident())
+    if me is not None:
+        me.draw_back()
+
+
+def start_bare(func: Callable[[], object]) -> None:
+    """As start_new_thread(), blocked. For what runs nothing of the user's."""
+    _core.masked(lambda _: _thread.start_new_thread(func, ()), OURS_TO_BLOCK)
 
 
 def _before_handlers(record: logging.LogRecord) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from . import _births
 from ._checks import shown
+from ._masks import Apart, draw_back, let_out
 
 log = logging.getLogger("gracefulexit")
 
@@ -37,6 +38,7 @@ class Job:
     def run(self) -> None:
         self.thread = threading.current_thread()
         self.started = time.monotonic()
+        let_out()
         try:
             self.func()
         except BaseException as error:
@@ -46,6 +48,7 @@ class Job:
                 log.error("%s failed: %s", self.name, shown(error), exc_info=error)
         finally:
             self.ended = time.monotonic()
+            draw_back()
             self.over.set()
 
     @property
@@ -59,7 +62,7 @@ class Job:
         return "running" if self.started is not None else "not started"
 
 
-class Runner(threading.Thread):
+class Runner(Apart):
     """Works for a lane."""
 
     def __init__(self, lane: Lane) -> None:

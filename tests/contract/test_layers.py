@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # One part of a killer each; none knows the killer or the process.
     "_masks": {"_core"},
     "_births": {"_masks"},
-    "_runners": {"_births", "_checks"},
+    "_runners": {"_births", "_checks", "_masks"},
     "_dispatcher": {"_core", "_masks"},
     "_dump": {"_core"},
     "_forks": {"_core", "_dispatcher", "_masks"},
@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_sigwait", "_stragglers", "_teller"),
     },
     # A killer, from its parts up.
-    "_events": {"_layers"},
+    "_events": {"_layers", "_masks"},
     "_inherited": set(),
     "_budget": {"_core", "_info", "_process"},
     "_lifecycle": {

@@ -75,6 +75,45 @@ def test_each_thread_of_ours_leaves_it(checks, backend: str) -> None:
     )
 
 
+def test_who_sets_the_event_leaves_it(checks, backend: str) -> None:
+    """Main has a thread set killer.event, and goes on while that one still ends."""
+    checks(
+        """
+        from gracefulexit._events import set_event
+        seen = []
+        event = threading.Event()
+        event.set = lambda: seen.append((threading.get_ident(), blocked()))
+        killer = GracefulKiller(backend=sys.argv[1])
+        set_event(event)
+        [(thread, mask)] = seen
+        equal(False, thread == threading.get_ident())
+        equal(True, SIGUSR1 in mask)
+        equal(False, SIGUSR1 in blocked())
+        """,
+        backend,
+    )
+
+
+def test_who_ran_a_hook_leaves_it(checks) -> None:
+    """Between two jobs, and when somebody is told that one is over."""
+    checks(
+        """
+        from gracefulexit._runners import Job, Lane
+        seen = []
+        def look():
+            seen.append(SIGUSR1 in blocked())
+        job, other = Job("job", look), Job("other", look)
+        tell = job.over.set
+        job.over.set = lambda: (look(), tell())
+        lane = Lane("hooks")
+        lane.put(job, other)
+        lane.go()
+        assert other.over.wait(LIMIT)
+        equal([False, True, False], seen)
+        """
+    )
+
+
 def test_what_is_heard_is_open(checks, handler_backend: str) -> None:
     """The dispatcher has open what killers hear, no longer than they do."""
     checks(
@@ -168,5 +207,26 @@ def test_let_out_of_a_thread_of_a_thread(checks) -> None:
         thread.join()
         equal(True, {SIGUSR1, SIGUSR2} <= seen[0])
         equal({SIGUSR2}, seen[1])
+        """
+    )
+
+
+def test_heard_by_a_thread_of_a_thread(checks) -> None:
+    """What the starter blocks for itself, and the new one is to hear."""
+    checks(
+        """
+        from gracefulexit._masks import Apart
+        seen = []
+        def inner():
+            seen.append(blocked())
+        def outer():
+            thread = Apart([SIGTERM], target=inner)
+            thread.start()
+            thread.join()
+        thread = Apart(target=outer)
+        thread.start()
+        thread.join()
+        equal(True, SIGUSR1 in seen[0])
+        equal(False, SIGTERM in seen[0])
         """
     )
