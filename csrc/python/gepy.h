@@ -84,6 +84,9 @@ int gepy_in_main_soon(PyObject *callable);
  * False: the signal has no GE_ROLE_TRIP. */
 bool gepy_trip(int signum, PyObject *then);
 
+/* Is there room on main's stack for what is ours? -1: an exception is set. */
+int gepy_room(void);
+
 /* insist.c */
 
 /* The exception that is set, as an object, and unset; and set it as it is,

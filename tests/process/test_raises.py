@@ -408,3 +408,69 @@ def test_chain_of_on(passes) -> None:
         killer.close()
         """
     )
+
+
+@pytest.mark.parametrize("how", ["raises", "chain", "stop", "call"])
+def test_at_the_limit_of_recursion(passes, handler_backend: str, how: str) -> None:
+    """What comes where main's stack is all but full is raised when there is room, once,
+    and no RecursionError before."""
+    passes(
+        """
+        from gracefulexit import _core
+        class Mine(Exception): pass
+        def act():
+            if sys.argv[2] not in ("stop", "call"):
+                os.kill(pid, SIGINT)
+                return
+            asked.append(True)
+            while not stopped:
+                pass
+        def at(depth, act):
+            if depth:
+                at(depth - 1, act)
+            else:
+                act()
+                for _ in range(1000):
+                    pass
+        def deepest():
+            depth = sys.getrecursionlimit()
+            while True:
+                try:
+                    at(depth, lambda: os.getpid())
+                except RecursionError:
+                    depth -= 1
+                else:
+                    return depth
+        pid, last = os.getpid(), deepest()
+        def others():
+            while True:
+                until(lambda: asked, "asked")
+                if asked.pop() is None:
+                    return
+                if sys.argv[2] == "call":
+                    _core.in_main(lambda: at(10, killer.stop))
+                else:
+                    killer.stop()
+                stopped.append(True)
+        asked, stopped = [], []
+        other = threading.Thread(target=others)
+        other.start()
+        kind = KeyboardInterrupt if sys.argv[2] == "chain" else Mine
+        for room in range(60):
+            stopped.clear()
+            killer = GracefulKiller(
+                backend=sys.argv[1],
+                **{"chain": True} if kind is not Mine else {"raises": Mine},
+            )
+            try:
+                at(last - room, act)
+                until(lambda: False, "it is raised")
+            except kind:
+                killer.close()
+            equal(True, killer.kill_now)
+        asked.append(None)
+        other.join()
+        """,
+        handler_backend,
+        how,
+    )
