@@ -28,6 +28,9 @@
  * called. CPython gives up at fifty beyond its limit, where it makes an
  * exception. */
 #define LEVELS 30
+/* But no more than this part of it: there must be room for that at its foot,
+ * or who runs all pending calls at the end, as 3.13 does, would never end. */
+#define PART 4
 
 /* Main's alone. */
 static bool absorbing[GE_NSIG];
@@ -38,12 +41,13 @@ static PyObject *heard, *deep;
 int
 gepy_room(void)
 {
+    int part = Py_GetRecursionLimit() / PART;
     PyObject *levels, *result;
 
     if (deep == NULL) {
         return 1;
     }
-    levels = PyLong_FromLong(LEVELS);
+    levels = PyLong_FromLong(part < LEVELS ? part : LEVELS);
     result = levels == NULL ? NULL : PyObject_CallOneArg(deep, levels);
     Py_XDECREF(levels);
     if (result != NULL) {

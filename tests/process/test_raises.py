@@ -474,3 +474,22 @@ def test_at_the_limit_of_recursion(passes, handler_backend: str, how: str) -> No
         handler_backend,
         how,
     )
+
+
+@pytest.mark.parametrize("how", ["signal", "call"])
+def test_end_with_no_room(passes, how: str) -> None:
+    """Where the limit of recursion is so low that there is never room, the program ends
+    all the same."""
+    passes(
+        """
+        from gracefulexit import _core
+        signal.signal(SIGINT, lambda *args: None)
+        killer = GracefulKiller(chain=True)
+        sys.setrecursionlimit(25)
+        if sys.argv[1] == "signal":
+            os.kill(os.getpid(), SIGINT)
+        else:
+            _core.in_main(lambda: None)
+        """,
+        how,
+    )
