@@ -295,14 +295,8 @@ def _act_as_previous(signum: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), signum)
 
 
-def _deep(levels: int) -> None:
-    if levels:
-        _deeper(levels - 1)
-
-
-_deeper = functools.partial(_deep)  # through C, whose stack has a limit of its own
 layers = Layers()
-_core.hear(_heard, _deeper)
+_core.hear(_heard)
 
 
 def is_ignored(signum: int) -> bool:

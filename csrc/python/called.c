@@ -14,52 +14,17 @@
  * noted since is run here, for nothing. It begins at zero whenever layer 1 is
  * laid: passes of before were for somebody else.
  *
- * In C, or CPython calls it a second time before the first call has looked.
- *
- * CPython's own handlers need no room on Python's stack, and ours is in
- * Python: where main recurses up to the limit, and catches that, what it was
- * to raise would be lost. */
+ * In C, or CPython calls it a second time before the first call has looked. */
 #include "gepy.h"
 
 #include "../core/ge_pass.h"
 #include "../core/ge_sigwait.h"
 
-/* Of Python's stack, more than ours ever takes before the user's code is
- * called. CPython gives up at fifty beyond its limit, where it makes an
- * exception. */
-#define LEVELS 30
-/* But no more than this part of it: there must be room for that at its foot,
- * or who runs all pending calls at the end, as 3.13 does, would never end. */
-#define PART 4
-
 /* Main's alone. */
 static bool absorbing[GE_NSIG];
 
 /* By hear(), for the life of the process. */
-static PyObject *heard, *deep;
-
-int
-gepy_room(void)
-{
-    int part = Py_GetRecursionLimit() / PART;
-    PyObject *levels, *result;
-
-    if (deep == NULL) {
-        return 1;
-    }
-    levels = PyLong_FromLong(part < LEVELS ? part : LEVELS);
-    result = levels == NULL ? NULL : PyObject_CallOneArg(deep, levels);
-    Py_XDECREF(levels);
-    if (result != NULL) {
-        Py_DECREF(result);
-        return 1;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_RecursionError)) {
-        return -1; /* of another signal's handler */
-    }
-    PyErr_Clear();
-    return 0;
-}
+static PyObject *heard;
 
 /* Have CPython call layer 1 for what it has noted. Other signals' handlers run
  * as well, and may raise. */
@@ -138,21 +103,15 @@ look(int signum)
 
 PyDoc_STRVAR(
     hear_doc,
-    "hear(func, deep, /)\n--\n\n"
+    "hear(func, /)\n--\n\n"
     "What layer 1 calls: func(signum, frame, passed_on). passed_on: the\n"
-    "C handler has accepted the signal. deep(n) takes n levels of the stack.");
+    "C handler has accepted the signal.");
 
 static PyObject *
-hear(PyObject *module, PyObject *args)
+hear(PyObject *module, PyObject *func)
 {
-    PyObject *func, *levels;
-
     (void)module;
-    if (!PyArg_UnpackTuple(args, "hear", 2, 2, &func, &levels)) {
-        return NULL;
-    }
     Py_XSETREF(heard, Py_NewRef(func));
-    Py_XSETREF(deep, Py_NewRef(levels));
     Py_RETURN_NONE;
 }
 
@@ -163,9 +122,10 @@ PyDoc_STRVAR(on_python_signal_doc,
 static PyObject *
 on_python_signal(PyObject *module, PyObject *args)
 {
-    PyObject *number, *frame;
+    PyObject *number, *frame, *result;
     enum news news;
-    int signum, room;
+    int signum;
+    bool lent;
 
     (void)module;
     if (!PyArg_UnpackTuple(args, "on_python_signal", 2, 2, &number, &frame) ||
@@ -175,12 +135,6 @@ on_python_signal(PyObject *module, PyObject *args)
     if (absorbing[signum]) {
         Py_RETURN_NONE;
     }
-    room = gepy_room();
-    if (room < 1) {
-        /* Before anything is taken: CPython calls again, at its next look. */
-        (void)PyErr_SetInterruptEx(signum);
-        return room < 0 ? NULL : Py_NewRef(Py_None);
-    }
     news = look(signum);
     if (news == RAISED) {
         return NULL;
@@ -188,8 +142,11 @@ on_python_signal(PyObject *module, PyObject *args)
     if (news == STALE || heard == NULL) {
         Py_RETURN_NONE;
     }
-    return PyObject_CallFunctionObjArgs(
+    lent = gepy_lend();
+    result = PyObject_CallFunctionObjArgs(
         heard, number, frame, news == PASSED_ON ? Py_True : Py_False, NULL);
+    gepy_take_back(lent);
+    return result;
 }
 
 PyDoc_STRVAR(relay_doc,
@@ -265,7 +222,7 @@ signal_and_lay(PyObject *module, PyObject *const *args, Py_ssize_t n)
 }
 
 PyMethodDef gepy_called_methods[] = {
-    { "hear", hear, METH_VARARGS, hear_doc },
+    { "hear", hear, METH_O, hear_doc },
     { "on_python_signal", on_python_signal, METH_VARARGS,
       on_python_signal_doc },
     { "relay", relay, METH_O, relay_doc },

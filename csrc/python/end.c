@@ -182,17 +182,15 @@ send(PyObject *module, PyObject *args)
 static int
 run_pending(void *call)
 {
-    PyObject *callable, *result, *met;
-    int pid, room, status = 0;
+    PyObject *callable, *result;
+    int pid, status = 0;
+    bool lent;
 
     if (PyArg_ParseTuple((PyObject *)call, "Oi", &callable, &pid) &&
         pid == (int)getpid()) {
-        room = gepy_room();
-        if (room < 1 && Py_AddPendingCall(run_pending, call) == 0) {
-            return room; /* later */
-        }
-        met = room < 0 ? gepy_take_exception() : NULL;
-        result = gepy_finish(PyObject_CallNoArgs(callable), met);
+        lent = gepy_lend();
+        result = PyObject_CallNoArgs(callable);
+        gepy_take_back(lent);
         Py_XDECREF(result);
         /* A signal that came meanwhile: main may be about to go back into a
          * system call, where nobody would look any more. */

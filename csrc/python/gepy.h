@@ -84,8 +84,12 @@ int gepy_in_main_soon(PyObject *callable);
  * False: the signal has no GE_ROLE_TRIP. */
 bool gepy_trip(int signum, PyObject *then);
 
-/* Is there room on main's stack for what is ours? -1: an exception is set. */
-int gepy_room(void);
+/* room.c */
+
+/* Raise this thread's limit of recursion for what is ours, and whether it was
+ * raised: gepy_take_back() is to be told. */
+bool gepy_lend(void);
+void gepy_take_back(bool lent);
 
 /* insist.c */
 

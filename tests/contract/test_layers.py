@@ -210,6 +210,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "python/opened_list.c": {"gepy.h"},
     "python/report.c": {"../core/ge_report.h", "gepy.h"},
     "python/ring.c": {"../core/ge_ring.h", "gepy.h"},
+    "python/room.c": {"gepy.h"},
     "python/section.h": {"gepy.h"},
     "python/section.c": {"section.h"},
     "python/entry.c": {"section.h"},

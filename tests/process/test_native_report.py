@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from child_process import Child
+from examples import thread_ids, until_asleep
 from probe import until
 
 TERM = signal.SIGTERM
@@ -342,9 +343,9 @@ def test_dump_signal_writes_stacks(program) -> None:
     child = program(
         """
         def here():
-            print("ready", flush=True)
             with killer:
                 equal(False, killer.wait(0))
+                print("ready", flush=True)
                 sys.stdin.read()
         killer = GracefulKiller(grace=50)
         here()
@@ -352,6 +353,8 @@ def test_dump_signal_writes_stacks(program) -> None:
         stdin=subprocess.PIPE,
     )
     child.wait_line("ready")
+    # faulthandler can crash CPython where a thread, as ours at its start, is at work.
+    until_asleep(child.pid, thread_ids(child.pid))
     child.signal(LAST)
     stack_has(child, "here")
     child.stdin.close()

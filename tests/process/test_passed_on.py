@@ -93,6 +93,40 @@ def test_that_one_while_the_killer_closes(between: Callable[[str], None]) -> Non
     )
 
 
+@pytest.mark.parametrize("how", ["raises", "chain"])
+def test_signal_at_the_first_step_of_layer_1(
+    passes: Callable[..., Finished], how: str
+) -> None:
+    """What comes before a call of CPython's has been looked at is taken with it, and
+    would be counted again by its own. So it is looked at before any Python runs."""
+    passes(
+        """
+        class Mine(Exception): pass
+        number, told, sent = signal.SIGRTMIN + 3, [], []
+        def at_each_call(frame, event, arg):
+            if event == "call" and sent and len(sent) < 2:
+                sent.append(None)
+                os.kill(os.getpid(), number)
+        if sys.argv[1] == "chain":
+            signal.signal(number, lambda *_: told.append(None))
+            killer = GracefulKiller((number,), escalate=(), chain=True)
+        else:
+            killer = GracefulKiller((number,), escalate=(), raises=Mine)
+        sys.setprofile(at_each_call)
+        try:
+            sent.append(None)
+            os.kill(os.getpid(), number)
+            until(lambda: len(told) == 2, "both")
+        except Mine:
+            pass
+        sys.setprofile(None)
+        until(lambda: killer.counts[number] >= 2, "both")
+        equal((2, 2), (len(sent), killer.counts[number]))
+        """,
+        how,
+    )
+
+
 ROUNDS = 150
 
 

@@ -412,8 +412,8 @@ def test_chain_of_on(passes) -> None:
 
 @pytest.mark.parametrize("how", ["raises", "chain", "stop", "call"])
 def test_at_the_limit_of_recursion(passes, handler_backend: str, how: str) -> None:
-    """What comes where main's stack is all but full is raised when there is room, once,
-    and no RecursionError before."""
+    """What comes where main's stack is all but full is raised, once, and no
+    RecursionError before."""
     passes(
         """
         from gracefulexit import _core
@@ -441,7 +441,7 @@ def test_at_the_limit_of_recursion(passes, handler_backend: str, how: str) -> No
                     depth -= 1
                 else:
                     return depth
-        pid, last = os.getpid(), deepest()
+        pid, limit, last = os.getpid(), sys.getrecursionlimit(), deepest()
         def others():
             while True:
                 until(lambda: asked, "asked")
@@ -468,11 +468,104 @@ def test_at_the_limit_of_recursion(passes, handler_backend: str, how: str) -> No
             except kind:
                 killer.close()
             equal(True, killer.kill_now)
+            equal(limit, sys.getrecursionlimit())
         asked.append(None)
         other.join()
         """,
         handler_backend,
         how,
+    )
+
+
+def test_never_away_from_the_limit_of_recursion(program, handler_backend: str) -> None:
+    """A program that would take years to come up by ten levels again is told of a
+    signal. Of one of several: at the last level CPython calls nobody."""
+    child = program(
+        """
+        def down():
+            try:
+                down()
+            except RecursionError:
+                down()
+        def others():
+            while True:
+                send(SIGINT)
+                time.sleep(0.1)
+        signal.signal(SIGINT, lambda *_: os._exit(7))
+        killer = GracefulKiller(backend=sys.argv[1], chain=True, escalate=())
+        threading.Thread(target=others, daemon=True).start()
+        down()
+        """,
+        handler_backend,
+    )
+    assert child.finish().status == 7
+
+
+def test_limit_of_recursion_that_others_set(passes) -> None:
+    """It stays, whoever sets it while a handler has more: the handler, or a thread that
+    saves and restores it."""
+    passes(
+        """
+        def at(depth):
+            at(depth - 1) if depth else os.kill(os.getpid(), SIGINT)
+        def handler(*args):
+            old = sys.getrecursionlimit()
+            seen.append(old)
+            def save():
+                sys.setrecursionlimit(old + 500)
+                both.wait(LIMIT)
+                both.wait(LIMIT)
+                sys.setrecursionlimit(old)
+            if keep is None:
+                other.append(threading.Thread(target=save))
+                other[0].start()
+                both.wait(LIMIT)
+            else:
+                sys.setrecursionlimit(keep)
+        def deepest():
+            try:
+                return 1 + deepest()
+            except RecursionError:
+                return 1
+        limit, seen, other = sys.getrecursionlimit(), [], []
+        both = threading.Barrier(2)
+        signal.signal(SIGINT, handler)
+        killer = GracefulKiller(chain=True, escalate=())
+        before = deepest()
+        for keep in (None, limit + 3, limit):
+            at(limit - 15)
+            until(lambda: seen, "it is called")
+            equal([limit], seen)
+            del seen[:]
+            if keep is None:
+                both.wait(LIMIT)
+                other[0].join()
+            equal(keep or limit, sys.getrecursionlimit())
+            equal(before + (keep or limit) - limit, deepest())
+            sys.setrecursionlimit(limit)
+        """
+    )
+
+
+def test_handlers_in_handlers_find_the_limit_of_recursion(passes) -> None:
+    """Each has no more than the first, or they would use up the stack of the system."""
+    passes(
+        """
+        def handler(*args):
+            try:
+                again()
+            except RecursionError as error:
+                seen.append(error)
+        def again():
+            depth.append(None)
+            os.kill(os.getpid(), SIGINT)
+        seen, depth = [], []
+        signal.signal(SIGINT, handler)
+        killer = GracefulKiller(chain=True, escalate=())
+        again()
+        until(lambda: seen, "the end of the stack")
+        equal(True, len(depth) < sys.getrecursionlimit())
+        """
     )
 
 
