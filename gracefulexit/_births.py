@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ._masks import let_out
+from . import _masks
 
 LIMIT = 60.0  # seconds until a thread runs; no system is that slow
 
@@ -41,9 +41,8 @@ def start(thread: threading.Thread) -> None:
 
 
 def start_bare(func: Callable[[], object]) -> None:
-    """As start_new_thread(). Any thread, and handlers that interrupt main in
+    """As _masks.start_bare(). Any thread, and handlers that interrupt main in
     `threading`. RuntimeError as above."""
-    let_out()
     birth = _begin()
 
     def run() -> None:
@@ -51,7 +50,7 @@ def start_bare(func: Callable[[], object]) -> None:
         func()
 
     try:
-        _thread.start_new_thread(run, ())
+        _masks.start_bare(run)
     except RuntimeError:
         _unborn.discard(birth)
         raise

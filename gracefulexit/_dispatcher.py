@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from . import _core
-from ._masks import Apart
+from ._masks import Apart, draw_back
 
 log = logging.getLogger("gracefulexit")
 
@@ -49,7 +49,7 @@ class Dispatcher(Apart):
             except Exception:
                 log.exception("the dispatcher goes on after")
                 timeout = 1.0
-            self.draw_back(self._to_hear())
+            draw_back(self._to_hear())
             if not self._quit:
                 _core.wait_news(seen, timeout)
 

@@ -27,9 +27,10 @@ PIECES = 8
 
 def flush() -> None:
     """What print() has buffered is not lost when the process ends early."""
+    let_out()  # a stream may be one of the program's own
     for stream in (sys.stdout, sys.stderr):
-        # None without a console; closed; a broken pipe; whatever one of the program's
-        # own raises: what comes after this is ours.
+        # None without a console; closed; a broken pipe; whatever such a one raises:
+        # what comes after this is ours.
         with contextlib.suppress(Exception):
             stream.flush()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import threading
 
 from ._layers import in_main_thread
-from ._masks import start_bare
+from ._masks import beside
 
 
 def set_event(event: threading.Event) -> None:
@@ -19,15 +18,7 @@ def set_event(event: threading.Event) -> None:
     if not in_main_thread():
         event.set()
         return
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def run() -> None:
-        event.set()
-        done.release()
-
     try:
-        start_bare(run)
+        beside(event.set)
     except RuntimeError:  # no thread is to be had, or not any more
-        run()
-    done.acquire()
+        event.set()

@@ -16,6 +16,7 @@ handler in Python.
 from __future__ import annotations
 
 import _thread
+import functools
 import logging
 import os
 import signal
@@ -41,44 +42,18 @@ OURS_TO_BLOCK = frozenset(signal.valid_signals()) - OF_ONE_THREAD
 
 # By ident. Not threading.current_thread(), which makes up a Thread where there is none,
 # and keeps it. A forked child gives the idents of the parent's threads to others.
-_here: dict[int, Apart] = {}
+_here: dict[int, Mask] = {}
 os.register_at_fork(after_in_child=_here.clear)
 
 
-class Apart(threading.Thread):
-    """A thread that blocks all but what it has to hear, from its first step."""
+class Mask:
+    """Of one thread, by which alone it is used."""
 
-    def __init__(self, heard: Iterable[int] = (), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._heard = frozenset(heard)
+    def __init__(self, fresh: Iterable[int], heard: frozenset[int]) -> None:
+        self._heard = heard
         # What it blocks, and would not if it had been started like others.
-        self._fresh: set[int] = set()
+        self._fresh = self._open(set(fresh), heard)
         self._out = False
-
-    def start(self) -> None:
-        # What the starter blocks as we do is not the program's here, either.
-        starter = _here.get(threading.get_ident())
-        inherited = set() if starter is None else starter._kept()
-
-        def start(fresh: set[int]) -> None:
-            self._fresh = fresh | inherited
-            super(Apart, self).start()
-
-        _core.masked(start, OURS_TO_BLOCK - self._heard)
-
-    def run(self) -> None:
-        _here[threading.get_ident()] = self
-        self._fresh = self._open(self._fresh, self._heard)
-        try:
-            self.work()
-        finally:
-            _here.pop(threading.get_ident(), None)
-
-    def work(self) -> None:
-        super().run()
-
-    def _kept(self) -> set[int]:
-        return set() if self._out else self._fresh
 
     @staticmethod
     def _open(kept: set[int], heard: frozenset[int]) -> set[int]:
@@ -86,11 +61,16 @@ class Apart(threading.Thread):
             pthread_sigmask(signal.SIG_UNBLOCK, kept & heard)
         return kept - heard
 
-    def let_out(self) -> None:
-        """From here on the mask is the program's. In the thread."""
-        if not self._out:
-            self._out = True
-            pthread_sigmask(signal.SIG_UNBLOCK, self._fresh)
+    @property
+    def kept(self) -> set[int]:
+        return set() if self._out else self._fresh
+
+    def let_out(self) -> bool:
+        if self._out:
+            return False
+        self._out = True
+        pthread_sigmask(signal.SIG_UNBLOCK, self._fresh)
+        return True
 
     def share(self, others: set[int], wanted: AbstractSet[int]) -> None:
         if not self._out:
@@ -100,14 +80,48 @@ class Apart(threading.Thread):
             others |= theirs
 
     def draw_back(self, heard: frozenset[int] | None = None) -> None:
-        """From here on it blocks all but these, or those of before. In the thread."""
         if heard is None:
             heard = self._heard
         if self._out or heard != self._heard:
-            kept = self._open(self._kept(), heard)
+            kept = self._open(self.kept, heard)
             apart = OURS_TO_BLOCK - heard
             self._fresh = kept | (apart - pthread_sigmask(signal.SIG_BLOCK, apart))
             self._heard, self._out = heard, False
+
+
+class Apart(threading.Thread):
+    """A thread that blocks all but what it has to hear, from its first step."""
+
+    def __init__(self, heard: Iterable[int] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._heard = frozenset(heard)
+        self._fresh: set[int] = set()
+
+    def start(self) -> None:
+        if threading.get_ident() == threading.main_thread().ident:
+            # There a handler in Python may run at any step of Thread.start(), and must
+            # find the mask of the program: its children inherit it.
+            beside(self.start)
+            return
+        # What the starter blocks as we do is not the program's here, either.
+        starter = _here.get(threading.get_ident())
+        inherited = set() if starter is None else starter.kept
+
+        def start(fresh: tuple[int, ...]) -> None:
+            self._fresh = {*fresh, *inherited}
+            super(Apart, self).start()
+
+        _core.masked(start, OURS_TO_BLOCK - self._heard)
+
+    def run(self) -> None:
+        _here[threading.get_ident()] = Mask(self._fresh, self._heard)
+        try:
+            self.work()
+        finally:
+            _here.pop(threading.get_ident(), None)
+
+    def work(self) -> None:
+        super().run()
 
 
 def share(others: set[int], wanted: AbstractSet[int]) -> None:
@@ -119,25 +133,54 @@ def share(others: set[int], wanted: AbstractSet[int]) -> None:
         me.share(others, wanted)
 
 
-def let_out() -> None:
-    """Before this thread, which may be one of ours, runs or starts what is the
-    user's."""
+def let_out() -> bool:
+    """Before this thread, which may be one of ours, runs what is the user's: from here
+    on its mask is the program's. True: was it not before? Then draw_back() follows."""
     me = _here.get(threading.get_ident())
-    if me is not None:
-        me.let_out()
+    return me is not None and me.let_out()
 
 
-def draw_back() -> None:
-    """After what is the user's has run, before anybody knows: main may go on, and
+def draw_back(heard: frozenset[int] | None = None) -> None:
+    """From here on this thread, if it is one of ours, blocks all but these, or those of
+    before. When the user's code has run and before anybody knows: main may go on, and
     block what it waits for, while this thread has still to end."""
     me = _here.get(threading.get_ident())
     if me is not None:
-        me.draw_back()
+        me.draw_back(heard)
 
 
 def start_bare(func: Callable[[], object]) -> None:
-    """As start_new_thread(), blocked. For what runs nothing of the user's."""
-    _core.masked(lambda _: _thread.start_new_thread(func, ()), OURS_TO_BLOCK)
+    """As start_new_thread(), blocked. RuntimeError: no thread is to be had."""
+
+    def run(*fresh: int) -> None:
+        _here[threading.get_ident()] = Mask(fresh, frozenset())
+        try:
+            func()
+        finally:
+            _here.pop(threading.get_ident(), None)
+
+    # Of C, so that no handler in Python runs in main while main blocks it all.
+    _core.masked(functools.partial(_thread.start_new_thread, run), OURS_TO_BLOCK)
+
+
+def beside(func: Callable[[], object]) -> None:
+    """In a thread of its own, which is waited for. RuntimeError: none is to be had."""
+    done = _thread.allocate_lock()
+    done.acquire()
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            func()
+        except BaseException as error:  # noqa: BLE001 - raised by who waits
+            failed.append(error)
+        finally:
+            done.release()
+
+    start_bare(run)
+    done.acquire()
+    for error in failed:
+        raise error
 
 
 def _before_handlers(record: logging.LogRecord) -> bool:

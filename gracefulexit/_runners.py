@@ -38,8 +38,9 @@ class Job:
     def run(self) -> None:
         self.thread = threading.current_thread()
         self.started = time.monotonic()
-        let_out()
+        out = False  # of a job in a job the outer one has let out, and draws back
         try:
+            out = let_out()
             self.func()
         except BaseException as error:
             # SystemExit and KeyboardInterrupt too: a hook has nobody above it.
@@ -48,7 +49,8 @@ class Job:
                 log.error("%s failed: %s", self.name, shown(error), exc_info=error)
         finally:
             self.ended = time.monotonic()
-            draw_back()
+            if out:
+                draw_back()
             self.over.set()
 
     @property

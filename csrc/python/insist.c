@@ -204,7 +204,8 @@ conclude(PyObject *module, PyObject *steps)
 PyDoc_STRVAR(
     pop_call_doc,
     "pop_call(mapping, key, func, /, *args)\n--\n\n"
-    "Delete the key and call func(*args), with no Python in between.");
+    "Delete the key and call func(*args), with no Python in between; nothing "
+    "is called where it is not there any more.");
 
 static PyObject *
 pop_call(PyObject *module, PyObject *const *args, Py_ssize_t n)
@@ -215,7 +216,11 @@ pop_call(PyObject *module, PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     if (PyObject_DelItem(args[0], args[1]) < 0) {
-        return NULL;
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+            return NULL;
+        }
+        PyErr_Clear();
+        Py_RETURN_NONE;
     }
     return PyObject_Vectorcall(args[2], args + 3, (size_t)(n - 3), NULL);
 }

@@ -128,16 +128,17 @@ unblock(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(masked_doc,
-             "masked(func, signums, /)\n--\n\n"
-             "Call func(fresh) with these blocked in this thread, too; fresh: "
-             "the set of those that were not.");
+PyDoc_STRVAR(
+    masked_doc,
+    "masked(func, signums, /)\n--\n\n"
+    "Call func(fresh) with these blocked in this thread, too; fresh: "
+    "a tuple of those that were not. No Python runs around the call.");
 
 static PyObject *
 masked(PyObject *module, PyObject *args)
 {
     sigset_t set, fresh;
-    PyObject *func, *names, *result = NULL;
+    PyObject *func, *names, *numbers = NULL, *result = NULL;
 
     (void)module;
     if (!PyArg_ParseTuple(args, "OO&:masked", &func, as_set, &set) ||
@@ -145,10 +146,12 @@ masked(PyObject *module, PyObject *args)
         return NULL;
     }
     ge_thread_block(&set, &fresh);
-    if (add_all(names, &fresh) == 0) {
-        result = PyObject_CallOneArg(func, names);
+    if (add_all(names, &fresh) == 0 &&
+        (numbers = PySequence_Tuple(names)) != NULL) {
+        result = PyObject_CallOneArg(func, numbers);
     }
     ge_thread_unblock(&fresh);
+    Py_XDECREF(numbers);
     Py_DECREF(names);
     return result;
 }

@@ -230,3 +230,72 @@ def test_heard_by_a_thread_of_a_thread(checks) -> None:
         equal(False, SIGTERM in seen[0])
         """
     )
+
+
+def test_hook_that_runs_hooks_keeps_the_mask_of_the_program(checks) -> None:
+    """It closes the killer, whose on_exit hooks run in its thread."""
+    checks(
+        """
+        seen = []
+        killer = GracefulKiller()
+        killer.on_exit(lambda: seen.append(blocked()))
+        @killer.on_stop
+        def close():
+            killer.close()
+            seen.append(blocked())
+            over.set()
+        over = threading.Event()
+        killer.stop()
+        assert over.wait(LIMIT)
+        equal([blocked()] * 2, seen)
+        """
+    )
+
+
+@pytest.mark.parametrize("what", ["killer", "hook"])
+def test_main_blocks_nothing_while_it_starts_a_thread(
+    checks, backend: str, what: str
+) -> None:
+    """A handler in Python that runs there meanwhile may start a child."""
+    checks(
+        """
+        seen = set()
+        def at_each_call(frame, event, arg):
+            if not looking:  # what is called here calls it, too
+                looking.append(None)
+                seen.add(SIGUSR1 in blocked())
+                looking.pop()
+        looking = []
+        if sys.argv[2] == "hook":
+            killer = GracefulKiller(backend=sys.argv[1])
+            killer.stop()
+        sys.setprofile(at_each_call)
+        if sys.argv[2] == "hook":
+            killer.on_stop(int)
+        else:
+            killer = GracefulKiller(backend=sys.argv[1])
+        sys.setprofile(None)
+        equal({False}, seen)
+        """,
+        backend,
+        what,
+    )
+
+
+def test_who_begins_a_schedule_leaves_it(checks) -> None:
+    """Main has a thread begin it, and goes on while that one still ends."""
+    checks(
+        """
+        from gracefulexit._runners import Lane
+        from gracefulexit._schedule import Course
+        submit, seen = Lane.submit, []
+        def look():
+            seen.append((threading.get_ident(), SIGUSR1 in blocked()))
+        Lane.submit = lambda *args: (look(), submit(*args))
+        course = Course()
+        course.begin("it", look)
+        equal(True, course.wait(LIMIT))
+        equal([True, False], [mask for _, mask in seen])
+        equal(False, threading.get_ident() in dict(seen))
+        """
+    )

@@ -127,6 +127,30 @@ def test_signal_at_the_first_step_of_layer_1(
     )
 
 
+def test_owner_that_is_called_while_he_is_just_called(
+    passes: Callable[..., Finished],
+) -> None:
+    """A handler that interrupts main there tells him of what is due; that is then due
+    no more, and no error of the program."""
+    passes(
+        """
+        from gracefulexit import _core
+        told, sent = [], []
+        def at_each_call(frame, event, arg):
+            if event == "c_call" and arg is _core.pop_call and not sent:
+                sent.append(None)
+                send(SIGTERM)
+        signal.signal(SIGTERM, lambda *_: told.append(None))
+        killer = GracefulKiller(chain=True, escalate=())
+        sys.setprofile(at_each_call)
+        send(SIGTERM)
+        until(lambda: killer.counts[SIGTERM] == 2 and told, "both")
+        sys.setprofile(None)
+        equal(1, len(sent))
+        """
+    )
+
+
 ROUNDS = 150
 
 
