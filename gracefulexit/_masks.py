@@ -98,14 +98,15 @@ class Apart(threading.Thread):
         self._fresh: set[int] = set()
 
     def start(self) -> None:
-        if threading.get_ident() == threading.main_thread().ident:
+        if (
+            threading.get_ident() == threading.main_thread().ident
+            and not _in_threading()
+        ):
             # There a handler in Python may run at any step of Thread.start(), and must
             # find the mask of the program: its children inherit it.
             beside(self.start)
             return
-        # What the starter blocks as we do is not the program's here, either.
-        starter = _here.get(threading.get_ident())
-        inherited = set() if starter is None else starter.kept
+        inherited = _kept_here()
 
         def start(fresh: tuple[int, ...]) -> None:
             self._fresh = {*fresh, *inherited}
@@ -122,6 +123,20 @@ class Apart(threading.Thread):
 
     def work(self) -> None:
         super().run()
+
+
+def _kept_here() -> set[int]:
+    """What this thread blocks as one of ours: where it starts another, that is not the
+    program's there, either."""
+    me = _here.get(threading.get_ident())
+    return set() if me is None else me.kept
+
+
+def _in_threading() -> bool:
+    """Has a handler interrupted main where it has the lock that Thread.start() takes?
+    Another thread would wait for main there, and main for that."""
+    lock = getattr(threading, "_active_limbo_lock", None)
+    return lock is not None and bool(lock._is_owned())
 
 
 def share(others: set[int], wanted: AbstractSet[int]) -> None:
@@ -152,8 +167,10 @@ def draw_back(heard: frozenset[int] | None = None) -> None:
 def start_bare(func: Callable[[], object]) -> None:
     """As start_new_thread(), blocked. RuntimeError: no thread is to be had."""
 
+    inherited = _kept_here()
+
     def run(*fresh: int) -> None:
-        _here[threading.get_ident()] = Mask(fresh, frozenset())
+        _here[threading.get_ident()] = Mask({*fresh, *inherited}, frozenset())
         try:
             func()
         finally:

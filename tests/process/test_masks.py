@@ -211,6 +211,26 @@ def test_let_out_of_a_thread_of_a_thread(checks) -> None:
     )
 
 
+def test_let_out_of_a_bare_thread_of_a_thread(checks) -> None:
+    checks(
+        """
+        from gracefulexit._masks import Apart, let_out, start_bare
+        seen, done = [], threading.Event()
+        def inner():
+            seen.append(blocked())
+            let_out()
+            seen.append(blocked())
+            done.set()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [SIGUSR2])
+        thread = Apart(target=start_bare, args=(inner,))
+        thread.start()
+        assert done.wait(LIMIT)
+        equal(True, {SIGUSR1, SIGUSR2} <= seen[0])
+        equal({SIGUSR2}, seen[1])
+        """
+    )
+
+
 def test_heard_by_a_thread_of_a_thread(checks) -> None:
     """What the starter blocks for itself, and the new one is to hear."""
     checks(
@@ -278,6 +298,40 @@ def test_main_blocks_nothing_while_it_starts_a_thread(
         equal({False}, seen)
         """,
         backend,
+        what,
+    )
+
+
+@pytest.mark.parametrize("what", ["killer", "hook"])
+def test_main_starts_a_thread_in_a_handler_in_threading(checks, what: str) -> None:
+    """Where it has the lock that Thread.start() takes, nobody waits for anybody."""
+    checks(
+        """
+        def at_each_call(frame, event, arg):
+            if (event == "c_call" and frame.f_code is threading.enumerate.__code__
+                    and arg.__name__ == "values" and not sent):
+                sent.append(None)
+                os.kill(os.getpid(), SIGUSR1)
+        def make(*_):
+            made.append(killer or GracefulKiller())
+            made[0].on_stop(over.set)
+            made[0].stop()
+        sent, made, over = [], [], threading.Event()
+        killer = None
+        if sys.argv[1] == "hook":
+            killer = GracefulKiller()
+            killer.on_stop(over.set)
+            killer.stop()
+            assert over.wait(LIMIT)
+            over.clear()
+            until(lambda: "on_stop" not in str(threading.enumerate()), "it has ended")
+        signal.signal(SIGUSR1, make)
+        sys.setprofile(at_each_call)
+        threading.enumerate()
+        sys.setprofile(None)
+        equal(1, len(made))
+        assert over.wait(LIMIT)
+        """,
         what,
     )
 
