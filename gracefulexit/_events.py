@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 
 from ._layers import in_main_thread
-from ._masks import beside
+from ._masks import start_bare
 
 
 def set_event(event: threading.Event) -> None:
@@ -18,7 +19,15 @@ def set_event(event: threading.Event) -> None:
     if not in_main_thread():
         event.set()
         return
-    try:
-        beside(event.set)
-    except RuntimeError:  # no thread is to be had, or not any more
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
         event.set()
+        done.release()
+
+    try:
+        start_bare(run)
+    except RuntimeError:  # no thread is to be had, or not any more
+        run()
+    done.acquire()

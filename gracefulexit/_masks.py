@@ -98,20 +98,16 @@ class Apart(threading.Thread):
         self._fresh: set[int] = set()
 
     def start(self) -> None:
-        if (
-            threading.get_ident() == threading.main_thread().ident
-            and not _in_threading()
-        ):
-            # There a handler in Python may run at any step of Thread.start(), and must
-            # find the mask of the program: its children inherit it.
-            beside(self.start)
-            return
         inherited = _kept_here()
 
         def start(fresh: tuple[int, ...]) -> None:
             self._fresh = {*fresh, *inherited}
             super(Apart, self).start()
 
+        # Rejected: to have another thread call it for main, where a handler in Python
+        # may run meanwhile. Who wraps Thread.start() would take that for the starter;
+        # and a handler that interrupts main in `threading`, where main has the lock
+        # that Thread.start() takes, would wait for a thread that waits for main.
         _core.masked(start, OURS_TO_BLOCK - self._heard)
 
     def run(self) -> None:
@@ -119,6 +115,7 @@ class Apart(threading.Thread):
         try:
             self.work()
         finally:
+            draw_back()
             _here.pop(threading.get_ident(), None)
 
     def work(self) -> None:
@@ -130,13 +127,6 @@ def _kept_here() -> set[int]:
     program's there, either."""
     me = _here.get(threading.get_ident())
     return set() if me is None else me.kept
-
-
-def _in_threading() -> bool:
-    """Has a handler interrupted main where it has the lock that Thread.start() takes?
-    Another thread would wait for main there, and main for that."""
-    lock = getattr(threading, "_active_limbo_lock", None)
-    return lock is not None and bool(lock._is_owned())
 
 
 def share(others: set[int], wanted: AbstractSet[int]) -> None:
@@ -166,7 +156,6 @@ def draw_back(heard: frozenset[int] | None = None) -> None:
 
 def start_bare(func: Callable[[], object]) -> None:
     """As start_new_thread(), blocked. RuntimeError: no thread is to be had."""
-
     inherited = _kept_here()
 
     def run(*fresh: int) -> None:
@@ -174,30 +163,11 @@ def start_bare(func: Callable[[], object]) -> None:
         try:
             func()
         finally:
+            draw_back()
             _here.pop(threading.get_ident(), None)
 
-    # Of C, so that no handler in Python runs in main while main blocks it all.
+    # Of C: a handler in Python runs in main before it or after it, as main would.
     _core.masked(functools.partial(_thread.start_new_thread, run), OURS_TO_BLOCK)
-
-
-def beside(func: Callable[[], object]) -> None:
-    """In a thread of its own, which is waited for. RuntimeError: none is to be had."""
-    done = _thread.allocate_lock()
-    done.acquire()
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            func()
-        except BaseException as error:  # noqa: BLE001 - raised by who waits
-            failed.append(error)
-        finally:
-            done.release()
-
-    start_bare(run)
-    done.acquire()
-    for error in failed:
-        raise error
 
 
 def _before_handlers(record: logging.LogRecord) -> bool:

@@ -6,7 +6,8 @@
  *
  * So the thread is lent some, in its own count of what remains. CPython only
  * adds to that and takes from it, and keeps the difference where another limit
- * is set meanwhile.
+ * is set meanwhile. One that is set by a handler may be too low by the loan;
+ * CPython then raises where main next goes deeper.
  *
  * Rejected: to come again when there is room. A program that catches
  * RecursionError at each level, and goes down again there, takes 2 to the
@@ -21,7 +22,9 @@
 #define LEVELS 50
 
 /* One loan a thread: signals whose handlers interrupt each other find the end
- * of the stack, however many. */
+ * of the stack, however many. A greenlet takes what it was lent along when it
+ * is switched away from, and no other is lent any until it has given it back.
+ */
 static _Thread_local bool has_loan;
 
 static void

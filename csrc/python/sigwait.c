@@ -128,11 +128,10 @@ unblock(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(
-    masked_doc,
-    "masked(func, signums, /)\n--\n\n"
-    "Call func(fresh) with these blocked in this thread, too; fresh: "
-    "a tuple of those that were not. No Python runs around the call.");
+PyDoc_STRVAR(masked_doc,
+             "masked(func, signums, /)\n--\n\n"
+             "Call func(fresh) with these blocked in this thread, too; fresh: "
+             "a tuple of those that were not.");
 
 static PyObject *
 masked(PyObject *module, PyObject *args)

@@ -27,6 +27,7 @@ EXPECTED: tuple[Expected, ...] = (
         """
         test_dump_traceback_later test_dump_traceback_later_fd
         test_dump_traceback_later_file test_dump_traceback_later_repeat
+        test_dump_traceback_later_twice
         test_dump_traceback_threads test_dump_traceback_threads_file
         test_enable_fd test_enable_file test_fatal_error test_fatal_error_c_thread
         test_fatal_error_without_gil test_gc test_gil_released test_read_null

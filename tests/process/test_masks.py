@@ -273,36 +273,6 @@ def test_hook_that_runs_hooks_keeps_the_mask_of_the_program(checks) -> None:
 
 
 @pytest.mark.parametrize("what", ["killer", "hook"])
-def test_main_blocks_nothing_while_it_starts_a_thread(
-    checks, backend: str, what: str
-) -> None:
-    """A handler in Python that runs there meanwhile may start a child."""
-    checks(
-        """
-        seen = set()
-        def at_each_call(frame, event, arg):
-            if not looking:  # what is called here calls it, too
-                looking.append(None)
-                seen.add(SIGUSR1 in blocked())
-                looking.pop()
-        looking = []
-        if sys.argv[2] == "hook":
-            killer = GracefulKiller(backend=sys.argv[1])
-            killer.stop()
-        sys.setprofile(at_each_call)
-        if sys.argv[2] == "hook":
-            killer.on_stop(int)
-        else:
-            killer = GracefulKiller(backend=sys.argv[1])
-        sys.setprofile(None)
-        equal({False}, seen)
-        """,
-        backend,
-        what,
-    )
-
-
-@pytest.mark.parametrize("what", ["killer", "hook"])
 def test_main_starts_a_thread_in_a_handler_in_threading(checks, what: str) -> None:
     """Where it has the lock that Thread.start() takes, nobody waits for anybody."""
     checks(
@@ -351,5 +321,36 @@ def test_who_begins_a_schedule_leaves_it(checks) -> None:
         equal(True, course.wait(LIMIT))
         equal([True, False], [mask for _, mask in seen])
         equal(False, threading.get_ident() in dict(seen))
+        """
+    )
+
+
+def test_stream_of_the_program_has_its_mask(checks) -> None:
+    """Where a thread of ours has another flush it; that ends blocked again."""
+    checks(
+        """
+        from gracefulexit import _masks
+        from gracefulexit._teller import flush_beside
+        class Stream:
+            def flush(self):
+                seen.append(blocked())
+        class Here(dict):
+            def pop(self, *args):
+                seen.append(blocked())
+                super().pop(*args)
+                over.set()
+        seen, over = [], threading.Event()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [SIGUSR2])
+        sys.stdout, out = Stream(), sys.stdout
+        def outer():
+            _masks._here = Here(_masks._here)
+            flush_beside()
+            assert over.wait(LIMIT)
+            _masks._here = dict(_masks._here)
+        thread = _masks.Apart(target=outer)
+        thread.start()
+        thread.join()
+        sys.stdout = out
+        equal([{SIGUSR2}, True], [seen[0], SIGUSR1 in seen[1]])
         """
     )
