@@ -109,7 +109,7 @@ class Drain:
 
     def wait(self, limit: Callable[[], float | None]) -> list[OpenSection]:
         """Until then; those that are still open."""
-        while late := self._still_open(open_sections()):
+        while late := self._still_awaited():
             until = limit()
             if until is not None and time.monotonic() >= until:
                 break
@@ -117,6 +117,11 @@ class Drain:
             time.sleep(0.01)
         self._over = time.monotonic()
         return late
+
+    def _still_awaited(self) -> list[OpenSection]:
+        # A thread that has just got the ident of an ended one, and ends soon itself,
+        # as ours do, looks like that one until it has.
+        return [s for s in self._still_open(open_sections()) if runs_python(s.ident)]
 
     def _still_open(self, now_open: list[OpenSection]) -> list[OpenSection]:
         now = time.monotonic()

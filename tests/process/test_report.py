@@ -186,12 +186,49 @@ def test_section_that_an_ended_thread_has_left_open(passes) -> None:
         killer = GracefulKiller()  # its threads come first: idents are used again
         def work():
             TerminateProtected().__enter__()
+        def run(target):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+        run(work)
+        with killer:
+            run(killer.stop)  # in main it would take a thread that ends at any time
+        equal(["hooks and workers"], [p.name for p in killer.report().phases])
+        """
+    )
+
+
+def test_section_of_an_ended_thread_whose_ident_another_one_has(passes) -> None:
+    """It is waited for no longer than that one runs."""
+    passes(
+        """
+        import _thread
+        from gracefulexit import _sections
+        killer = GracefulKiller()
+        idents = []
+        def work():
+            idents.append(threading.get_ident())
+            TerminateProtected().__enter__()
+        def other():
+            idents.append(threading.get_ident())
+            if idents[-1] == idents[0]:
+                until(main_waits, "main waits for the section")
+        def main_waits():
+            frame = sys._current_frames()[threading.main_thread().ident]
+            while frame and frame.f_code is not _sections.Drain.wait.__code__:
+                frame = frame.f_back
+            return frame
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
+        while len(idents) == 1 or idents[-1] != idents[0]:
+            n = len(idents)
+            _thread.start_new_thread(other, ())
+            until(lambda: len(idents) > n, "another thread runs")
         with killer:
             killer.stop()
-        equal(["hooks and workers"], [p.name for p in killer.report().phases])
+        equal(["hooks and workers", "sections"],
+              [p.name for p in killer.report().phases])
         """
     )
 
